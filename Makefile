@@ -1,0 +1,37 @@
+# A fresh machine needs Python >= 3.10 (with venv), a C++ compiler and make: `make demo`, `make test`.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+DEMO ?= --out runs/demo --minutes 2.5 --video --mesh
+
+PY := .venv/bin/python
+READY := .venv/ready
+
+.PHONY: demo test test-reliability bench docs clean
+
+demo: $(READY)
+	.venv/bin/nerfcore train $(DEMO)
+
+test: $(READY)
+	$(PY) -m ruff check
+	.venv/bin/nerfcore build
+	$(PY) -m pytest
+
+test-reliability: $(READY)
+	$(PY) -m pytest -m reliability
+
+bench: $(READY)
+	for question in benchmarks/[a-z]*.py; do $(PY) $$question || exit 1; done
+
+docs: $(READY)
+	$(PY) docs/build.py
+
+clean:
+	rm -rf .venv build dist runs site *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+# torch goes first and by itself, so that no other package pulls in another build of it. TORCH="torch==2.13.0 --index-url …"
+# chooses between its CPU and CUDA builds where the default index gives the other one.
+$(READY): pyproject.toml setup.py
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -c "import torch" 2>/dev/null || $(PY) -m pip install $(TORCH)
+	$(PY) -m pip install -e ".[dev]"
+	touch $@

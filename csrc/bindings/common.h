@@ -1,0 +1,46 @@
+// What every binding uses: checks, dtype dispatch, and the choice between the CPU and the CUDA launcher.
+#pragma once
+#include <ATen/Parallel.h>
+#include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
+#include <torch/library.h>
+
+namespace nerfcore {
+
+using at::Tensor;
+
+inline void check_contiguous(const Tensor& t, const char* name) {
+  TORCH_CHECK(t.is_contiguous(), "nerfcore: ", name, " must be contiguous");
+}
+
+inline int num_threads() { return at::get_num_threads(); }
+
+// The current stream of the tensor's device, as a plain handle: no CUDA header is needed here.
+inline void* current_stream(const Tensor& t) {
+  c10::impl::VirtualGuardImpl impl(t.device().type());
+  return impl.getStream(t.device()).native_handle();
+}
+
+}  // namespace nerfcore
+
+// NC_LAUNCH(stem, tensor, params, args...): stem_cpu(params, args..., threads) or stem_cuda(params, args..., stream) by the tensor's device.
+#ifdef NERFCORE_WITH_CUDA
+#define NC_LAUNCH(stem, tensor, ...)                                      \
+  do {                                                                    \
+    if ((tensor).is_cuda()) {                                             \
+      const c10::DeviceGuard guard((tensor).device());                    \
+      stem##_cuda(__VA_ARGS__, nerfcore::current_stream(tensor));         \
+    } else {                                                              \
+      stem##_cpu(__VA_ARGS__, nerfcore::num_threads());                   \
+    }                                                                     \
+  } while (0)
+#else
+#define NC_LAUNCH(stem, tensor, ...)                                                                       \
+  do {                                                                                                     \
+    TORCH_CHECK((tensor).is_cpu(), "nerfcore: these kernels were built without CUDA; tensor is on ", (tensor).device()); \
+    stem##_cpu(__VA_ARGS__, nerfcore::num_threads());                                                      \
+  } while (0)
+#endif
+
+// Runs the body with `scalar_t` = float or double.
+#define NC_DISPATCH(tensor, name, ...) AT_DISPATCH_FLOATING_TYPES((tensor).scalar_type(), name, __VA_ARGS__)

@@ -1,0 +1,48 @@
+#pragma once
+#include "bindings/common.h"
+#include "kernels/composite.h"
+
+namespace nerfcore {
+
+inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> composite_forward(
+    const Tensor& sigma, const Tensor& rgb, const Tensor& t_start, const Tensor& t_end, const Tensor& ray_offsets, double stop_below) {
+  for (const Tensor* t : {&sigma, &rgb, &t_start, &t_end, &ray_offsets}) check_contiguous(*t, "composite input");
+  const int64_t num_rays = ray_offsets.size(0) - 1;
+  Tensor rgb_out = at::empty({num_rays, 3}, sigma.options()), opacity = at::empty({num_rays}, sigma.options());
+  Tensor distance = at::empty_like(opacity), weight = at::empty_like(sigma), after = at::empty_like(sigma);
+  NC_DISPATCH(sigma, "composite_forward", [&] {
+    CompositeForward<scalar_t> p{ray_offsets.const_data_ptr<int64_t>(), sigma.const_data_ptr<scalar_t>(), rgb.const_data_ptr<scalar_t>(),
+                                 t_start.const_data_ptr<scalar_t>(), t_end.const_data_ptr<scalar_t>(), scalar_t(stop_below),
+                                 rgb_out.data_ptr<scalar_t>(), opacity.data_ptr<scalar_t>(), distance.data_ptr<scalar_t>(),
+                                 weight.data_ptr<scalar_t>(), after.data_ptr<scalar_t>()};
+    NC_LAUNCH(composite_forward, sigma, p, num_rays);
+  });
+  return {rgb_out, opacity, distance, weight, after};
+}
+
+inline std::tuple<Tensor, Tensor> composite_backward(
+    const Tensor& rgb, const Tensor& t_start, const Tensor& t_end, const Tensor& ray_offsets, const Tensor& weight, const Tensor& after,
+    const Tensor& grad_rgb_out, const Tensor& grad_opacity, const Tensor& grad_distance, const std::optional<Tensor>& grad_weight) {
+  for (const Tensor* t : {&rgb, &t_start, &t_end, &ray_offsets, &weight, &after, &grad_rgb_out, &grad_opacity, &grad_distance})
+    check_contiguous(*t, "composite_backward input");
+  const int64_t num_rays = ray_offsets.size(0) - 1;
+  Tensor grad_sigma = at::empty_like(weight), grad_rgb = at::empty_like(rgb);
+  NC_DISPATCH(rgb, "composite_backward", [&] {
+    CompositeBackward<scalar_t> p{ray_offsets.const_data_ptr<int64_t>(), rgb.const_data_ptr<scalar_t>(), t_start.const_data_ptr<scalar_t>(),
+                                  t_end.const_data_ptr<scalar_t>(), weight.const_data_ptr<scalar_t>(), after.const_data_ptr<scalar_t>(),
+                                  grad_rgb_out.const_data_ptr<scalar_t>(), grad_opacity.const_data_ptr<scalar_t>(),
+                                  grad_distance.const_data_ptr<scalar_t>(), grad_weight ? grad_weight->const_data_ptr<scalar_t>() : nullptr,
+                                  grad_sigma.data_ptr<scalar_t>(), grad_rgb.data_ptr<scalar_t>()};
+    NC_LAUNCH(composite_backward, rgb, p, num_rays);
+  });
+  return {grad_sigma, grad_rgb};
+}
+
+inline void register_composite(torch::Library& m) {
+  m.def("composite_forward(Tensor sigma, Tensor rgb, Tensor t_start, Tensor t_end, Tensor ray_offsets, float stop_below) "
+        "-> (Tensor, Tensor, Tensor, Tensor, Tensor)", &composite_forward);
+  m.def("composite_backward(Tensor rgb, Tensor t_start, Tensor t_end, Tensor ray_offsets, Tensor weight, Tensor after, "
+        "Tensor grad_rgb_out, Tensor grad_opacity, Tensor grad_distance, Tensor? grad_weight) -> (Tensor, Tensor)", &composite_backward);
+}
+
+}  // namespace nerfcore

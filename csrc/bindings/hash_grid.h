@@ -1,0 +1,47 @@
+#pragma once
+#include "bindings/common.h"
+#include "kernels/hash_grid.h"
+
+namespace nerfcore {
+
+inline GridLevels grid_levels(at::ArrayRef<double> scale, at::IntArrayRef resolution, at::IntArrayRef offset) {
+  GridLevels levels{};
+  levels.count = int(scale.size());
+  TORCH_CHECK(levels.count <= kMaxGridLevels, "nerfcore: a hash grid has at most ", kMaxGridLevels, " levels, got ", levels.count);
+  for (int l = 0; l < levels.count; ++l) levels.scale[l] = float(scale[l]), levels.resolution[l] = uint32_t(resolution[l]);
+  for (int l = 0; l <= levels.count; ++l) levels.offset[l] = uint32_t(offset[l]);
+  return levels;
+}
+
+inline Tensor hash_grid_forward(const Tensor& x, const Tensor& table, at::ArrayRef<double> scale, at::IntArrayRef resolution,
+                                at::IntArrayRef offset) {
+  check_contiguous(x, "x"), check_contiguous(table, "table");
+  const GridLevels levels = grid_levels(scale, resolution, offset);
+  Tensor out = at::empty({x.size(0), levels.count * table.size(1)}, x.options());
+  NC_DISPATCH(x, "hash_grid_forward", [&] {
+    HashGridForward<scalar_t> p{levels, x.size(0), x.const_data_ptr<scalar_t>(), table.const_data_ptr<scalar_t>(), out.data_ptr<scalar_t>()};
+    NC_LAUNCH(hash_grid_forward, x, p, int(x.size(1)), int(table.size(1)));
+  });
+  return out;
+}
+
+inline std::tuple<Tensor, Tensor> hash_grid_backward(const Tensor& x, const Tensor& table, const Tensor& grad_out, at::ArrayRef<double> scale,
+                                                     at::IntArrayRef resolution, at::IntArrayRef offset, bool wants_x, bool wants_table) {
+  check_contiguous(x, "x"), check_contiguous(table, "table"), check_contiguous(grad_out, "grad_out");
+  Tensor grad_x = wants_x ? at::zeros_like(x) : Tensor(), grad_table = wants_table ? at::zeros_like(table) : Tensor();
+  NC_DISPATCH(x, "hash_grid_backward", [&] {
+    HashGridBackward<scalar_t> p{grid_levels(scale, resolution, offset), x.size(0), x.const_data_ptr<scalar_t>(),
+                                 table.const_data_ptr<scalar_t>(), grad_out.const_data_ptr<scalar_t>(),
+                                 wants_table ? grad_table.data_ptr<scalar_t>() : nullptr, wants_x ? grad_x.data_ptr<scalar_t>() : nullptr};
+    NC_LAUNCH(hash_grid_backward, x, p, int(x.size(1)), int(table.size(1)));
+  });
+  return {wants_x ? grad_x : at::empty({0}, x.options()), wants_table ? grad_table : at::empty({0}, x.options())};
+}
+
+inline void register_hash_grid(torch::Library& m) {
+  m.def("hash_grid_forward(Tensor x, Tensor table, float[] scale, int[] resolution, int[] offset) -> Tensor", &hash_grid_forward);
+  m.def("hash_grid_backward(Tensor x, Tensor table, Tensor grad_out, float[] scale, int[] resolution, int[] offset, "
+        "bool wants_x, bool wants_table) -> (Tensor, Tensor)", &hash_grid_backward);
+}
+
+}  // namespace nerfcore

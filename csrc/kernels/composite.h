@@ -1,0 +1,52 @@
+#pragma once
+#include "math/composite.h"
+
+namespace nerfcore {
+
+template <class T> struct CompositeForward {
+  const int64_t* ray_offsets;  // [R + 1]
+  const T* sigma;              // [S] per unit length
+  const T* rgb;                // [S, 3]
+  const T* t_start;            // [S]
+  const T* t_end;              // [S]
+  T stop_below;                // transmittance at which a ray ends
+  T* rgb_out;                  // [R, 3] out, before any background
+  T* opacity;                  // [R] out
+  T* distance;                 // [R] out, sum of w t
+  T* weight;                   // [S] out
+  T* after;                    // [S] out, transmittance behind the sample; 0 for samples behind the end of the ray
+
+  NC_HD void operator()(int64_t r) const {
+    const int64_t s = ray_offsets[r];
+    composite_ray(ray_offsets[r + 1] - s, sigma + s, rgb + 3 * s, t_start + s, t_end + s, stop_below, rgb_out + 3 * r, opacity + r,
+                  distance + r, weight + s, after + s);
+  }
+};
+
+template <class T> struct CompositeBackward {
+  const int64_t* ray_offsets;  // [R + 1]
+  const T* rgb;                // [S, 3]
+  const T* t_start;            // [S]
+  const T* t_end;              // [S]
+  const T* weight;             // [S] from the forward pass
+  const T* after;              // [S] from the forward pass
+  const T* grad_rgb_out;       // [R, 3]
+  const T* grad_opacity;       // [R]
+  const T* grad_distance;      // [R]
+  const T* grad_weight;        // [S], or null for zeros
+  T* grad_sigma;               // [S] out
+  T* grad_rgb;                 // [S, 3] out
+
+  NC_HD void operator()(int64_t r) const {
+    const int64_t s = ray_offsets[r];
+    composite_ray_backward(ray_offsets[r + 1] - s, rgb + 3 * s, t_start + s, t_end + s, weight + s, after + s, grad_rgb_out + 3 * r,
+                           grad_opacity[r], grad_distance[r], grad_weight ? grad_weight + s : nullptr, grad_sigma + s, grad_rgb + 3 * s);
+  }
+};
+
+template <class T> void composite_forward_cpu(const CompositeForward<T>& params, int64_t num_rays, int threads);
+template <class T> void composite_forward_cuda(const CompositeForward<T>& params, int64_t num_rays, void* stream);
+template <class T> void composite_backward_cpu(const CompositeBackward<T>& params, int64_t num_rays, int threads);
+template <class T> void composite_backward_cuda(const CompositeBackward<T>& params, int64_t num_rays, void* stream);
+
+}  // namespace nerfcore

@@ -1,0 +1,39 @@
+#pragma once
+#include "math/mlp.h"
+
+#include <vector>
+
+namespace nerfcore {
+
+// Layer l maps widths[l] to widths[l + 1]; weights[l] is [widths[l], widths[l + 1]] row-major, y = x W.
+template <class T> struct MlpForward {
+  std::vector<int> widths;
+  std::vector<const T*> weights;
+  OutputActivation activation;
+  int64_t num_rows;
+  const T* x;  // [N, in]
+  T* hidden;   // [mlp_hidden_size] out, or null for inference: activations between the layers, in this kernel's own tiled layout
+  T* out;      // [N, out] out
+};
+
+template <class T> struct MlpBackward {
+  std::vector<int> widths;
+  std::vector<const T*> weights;
+  OutputActivation activation;
+  int64_t num_rows;
+  const T* x;                   // [N, in]
+  const T* hidden;              // from the forward pass
+  const T* out;                 // [N, out] from the forward pass
+  const T* grad_out;            // [N, out]
+  T* grad_x;                    // [N, in] out, or null
+  std::vector<T*> grad_weights; // [widths[l], widths[l + 1]] out
+};
+
+// Number of values that the forward pass keeps for the backward pass.
+template <class T> int64_t mlp_hidden_size(const std::vector<int>& widths, int64_t num_rows);
+
+// A CUDA tensor is served by torch's matrix products (nerfcore/ops/mlp.py).
+template <class T> void mlp_forward_cpu(const MlpForward<T>& params, int threads);
+template <class T> void mlp_backward_cpu(const MlpBackward<T>& params, int threads);
+
+}  // namespace nerfcore

@@ -1,0 +1,74 @@
+// Multi-resolution hash encoding: Müller et al. 2022, section 3, with the conventions of tiny-cuda-nn.
+#pragma once
+#include "core/platform.h"
+
+namespace nerfcore {
+
+constexpr int kMaxGridLevels = 32;
+
+// Shape of the table, computed once in Python (nerfcore/ops/hash_grid.py) and passed by value.
+struct GridLevels {
+  int count;                             // L
+  float scale[kMaxGridLevels];           // grid position = fma(x, scale, 0.5)
+  uint32_t resolution[kMaxGridLevels];   // ceil(scale) + 1 corners along an axis
+  uint32_t offset[kMaxGridLevels + 1];   // first entry of each level; entries are F features wide
+};
+
+// One axis: the cell that holds x and the position inside it. x is clamped to [0, 1]; a NaN stays in `fraction` only,
+// so it can spoil values but never an address.
+template <class T> NC_HD void grid_position(T x, T scale, uint32_t* cell, T* fraction) {
+  const T position = std::fma(clamp(x, T(0), T(1)), scale, T(0.5));
+  const T lower = std::floor(position);
+  *cell = uint32_t(int32_t(lower));
+  *fraction = x == x ? position - lower : x;
+}
+
+// Entry of a corner within its level. Dense levels are stored x fastest; a corner beyond the last one wraps as `% size` would.
+template <int D> NC_HD uint32_t grid_entry(const uint32_t* corner, uint32_t resolution, uint32_t size, bool hashed) {
+  constexpr uint32_t kPrimes[3] = {1u, 2654435761u, 805459861u};
+  uint32_t hash = 0, dense = 0;
+  for (int d = 0; d < D; ++d) hash ^= corner[d] * kPrimes[d];
+  for (int d = D - 1; d >= 0; --d) dense = dense * resolution + corner[d];
+  return hashed ? hash & (size - 1) : dense - (dense >= size ? size : 0u);
+}
+
+// A level is hashed when its corners do not fit its table.
+template <int D> NC_HD bool grid_is_hashed(uint32_t resolution, uint32_t size) {
+  uint64_t corners = 1;
+  for (int d = 0; d < D; ++d) corners *= resolution;
+  return corners > size;
+}
+
+// The 2^D corners around a point: entries, interpolation weights (product over the axes).
+template <class T, int D>
+NC_HD void grid_corners(const T* x, T scale, uint32_t resolution, uint32_t size, bool hashed, uint32_t* entry, T* weight, T* fraction) {
+  uint32_t cell[D];
+  for (int d = 0; d < D; ++d) grid_position(x[d], scale, cell + d, fraction + d);
+  for (int c = 0; c < (1 << D); ++c) {
+    uint32_t corner[D];
+    T w = T(1);
+    for (int d = 0; d < D; ++d) {
+      corner[d] = cell[d] + (c >> d & 1);
+      w *= c >> d & 1 ? fraction[d] : T(1) - fraction[d];
+    }
+    entry[c] = grid_entry<D>(corner, resolution, size, hashed);
+    weight[c] = w;
+  }
+}
+
+// Adjoint to the position of sum_c weight_c(x) value_c, value_c = <grad_out, feature of corner c>; adds to grad_x.
+// Zero outside [0, 1], where the position is clamped.
+template <class T, int D> NC_HD void grid_position_backward(const T* x, T scale, const T* fraction, const T* value, T* grad_x) {
+  for (int d = 0; d < D; ++d) {
+    T slope = T(0);
+    for (int c = 0; c < (1 << D); ++c) {
+      T w = c >> d & 1 ? T(1) : T(-1);
+      for (int e = 0; e < D; ++e)
+        if (e != d) w *= c >> e & 1 ? fraction[e] : T(1) - fraction[e];
+      slope += w * value[c];
+    }
+    if (x[d] >= T(0) && x[d] <= T(1)) grad_x[d] += scale * slope;
+  }
+}
+
+}  // namespace nerfcore

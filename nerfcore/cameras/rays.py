@@ -1,0 +1,21 @@
+"""Rays through pixels."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nerfcore.cameras.intrinsics import Camera
+from nerfcore.types import Rays
+
+
+def camera_rays(camera: Camera, pose: Tensor, pixel_xy: Tensor | None = None) -> Rays:
+    """World rays through pixel positions [R, 2], or through all pixel centres, row-major, if ``pixel_xy`` is None.
+
+    pose [3, 4], camera to world; the rays have its type and device, and gradients flow to it and to ``pixel_xy``.
+    """
+    if pixel_xy is None:
+        pixel_xy = camera.pixel_centres(pose.device)
+    local = camera.unproject(pixel_xy.to(pose))
+    z_scale = 1 / local.norm(dim=-1)
+    direction = (local * z_scale[:, None]) @ pose[:, :3].T
+    return Rays(pose[:, 3].expand_as(direction), direction, z_scale)

@@ -1,0 +1,1 @@
+"""The `nerfcore` command. A subcommand is a dataclass: its fields are options, ``run`` calls one library function."""

@@ -1,0 +1,83 @@
+"""What the command shows: progress while it works, a short table at the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nerfcore.training.report import compact, duration
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+class TrainingDisplay:
+    """Shows each progress report of :func:`nerfcore.train`: a bar on a terminal, elsewhere a line every ten seconds.
+
+    A context manager; the object is the ``on_progress`` callback.
+    """
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console()
+        self.last = None
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24),
+            TextColumn("{task.percentage:3.0f}% {task.fields[text]}"),
+            console=self.console, disable=not self.console.is_terminal, transient=True,
+        )
+        self._task = self._bar.add_task("loading", total=1.0, text="")
+        self._said = -math.inf
+
+    def __enter__(self) -> TrainingDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress) -> None:
+        """Takes a :class:`nerfcore.training.trainer.Progress`."""
+        text = describe(progress) if progress.stage == "training" else ""
+        self._bar.update(self._task, description=progress.stage, completed=progress.fraction, text=text)
+        now, new_stage = time.monotonic(), self.last is None or progress.stage != self.last.stage
+        if not self.console.is_terminal and (new_stage or now - self._said >= PLAIN_LINE_SECONDS):
+            line = f"{progress.stage} {progress.fraction:4.0%} {text}".rstrip()
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._said = now
+        self.last = progress
+
+
+def describe(progress) -> str:
+    """One line: PSNR and loss on training rays, rates, time left."""
+    left = "" if math.isnan(progress.seconds_left) else f" · {duration(round(progress.seconds_left))} left"
+    return (
+        f"step {progress.step} · {progress.psnr:.2f} dB · loss {progress.loss:.2e} · "
+        f"{compact(progress.rays_per_second)} rays/s · {compact(progress.samples_per_second)} samples/s{left}"
+    )
+
+
+@contextmanager
+def counting(what: str):
+    """A bar that counts; gives the callback ``(done, total)`` that moves it. Silent where there is no terminal."""
+    console = Console()
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_table(rows: list[tuple[str, str]]) -> None:
+    """Two aligned columns; long values are not broken, so that paths can be copied."""
+    console, width = Console(highlight=False, markup=False, soft_wrap=True), max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(f"{name:{width}}", style="dim", end="  ")
+        console.print(value)
+
+
+def score_rows(metrics: dict) -> list[tuple[str, str]]:
+    """The held-out scores, for `print_table`."""
+    views = f"{metrics['num_eval_images']} held-out views on {metrics['background']}"
+    return [("PSNR", f"{metrics['psnr']:.2f} dB ({views})"), ("SSIM", f"{metrics['ssim']:.4f}")]

@@ -1,0 +1,53 @@
+"""`nerfcore eval`"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from nerfcore.cli.options import Background, Hardware, ScenePath, UsesModel
+from nerfcore.errors import SceneError
+
+
+@dataclass
+class Eval(Hardware, UsesModel):
+    """Scores a model on the held-out views of a scene."""
+
+    scene: Positional[ScenePath] = None
+    """Scene folder; default: the scene of the run."""
+    downscale: int | None = None
+    """Size of the photos, one K-th; default: as in training."""
+    background: Background = "white"
+    """What RGBA photos and the model are composited on."""
+    json: Path | None = None
+    """Also write the scores, image by image, to this file."""
+
+    def run(self) -> int:
+        import nerfcore
+        from nerfcore.cli.console import print_table, score_rows
+        from nerfcore.training.checkpoint import write_file
+
+        model = nerfcore.load(self.model, self.device, self.backend)
+        downscale = self.downscale or model.header["config"]["downscale"]
+        scene = nerfcore.load_scene(self.scene or self.scene_of_run(), downscale)
+        metrics = nerfcore.evaluate(model, scene, self.background).metrics
+        for image in metrics["per_image"]:
+            print(f"{image['psnr']:6.2f} dB  {image['ssim']:.4f}  {image['name']}")
+        print_table(score_rows(metrics))
+        if self.json:
+            write_file(self.json, json.dumps(dict(schema=1, **metrics), indent=1))
+        return 0
+
+    def scene_of_run(self) -> Path | None:
+        """The scene that config.yaml in the run folder names; None is the built-in one."""
+        import yaml
+
+        file = self.folder() / "config.yaml"
+        try:
+            scene = yaml.safe_load(file.read_text())["scene"]
+        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise SceneError(f"{file}: does not tell the model's scene; give its folder after the model") from error
+        return None if scene is None else Path(scene)

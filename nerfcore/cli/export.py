@@ -1,0 +1,32 @@
+"""`nerfcore export`"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from nerfcore.cli.options import Hardware, UsesModel
+
+
+@dataclass
+class Export(Hardware, UsesModel):
+    """Writes the surface of a model as a coloured mesh in the scene's own coordinates."""
+
+    out: Annotated[Positional[Path], arg(metavar="MESH")]
+    """File to write: .glb, .obj or .ply."""
+    resolution: int = 256
+    """Samples along the longest side of the box."""
+    iso: float | None = None
+    """Density of the surface, per world unit; default: half opaque within one cell."""
+
+    def run(self) -> int:
+        import nerfcore
+        from nerfcore.cli.console import print_table
+
+        model = nerfcore.load(self.model, self.device, self.backend)
+        mesh = nerfcore.export_mesh(model, self.out, resolution=self.resolution, iso=self.iso)
+        print_table([("mesh", f"{self.out}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} triangles")])
+        return 0

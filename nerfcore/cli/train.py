@@ -1,0 +1,89 @@
+"""`nerfcore train`"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, Suppress
+
+from nerfcore.cli.options import INTERRUPTED, Backend, Device, ScenePath
+from nerfcore.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Train(TrainConfig):
+    """Trains a field on photographs, scores it on held-out views and leaves a run folder.
+
+    Without a scene it takes the built-in one. Ctrl-C saves what there is.
+    """
+
+    scene: Positional[ScenePath] = None
+    """Folder with transforms.json (instant-ngp form) or transforms_train.json (Blender form)."""
+    out: Path | None = None
+    """Run folder; default: runs/ and the scene's name."""
+    device: Device = "auto"
+    """Where tensors live; auto takes the GPU if there is one."""
+    backend: Backend = "auto"
+    """Which implementation of the operations runs; auto takes the compiled kernels if they can be built."""
+    field_config: Annotated[dict, Suppress] = dataclasses.field(default_factory=dict)
+    resume: bool = False
+    """Go on from the checkpoint in the run folder; give the other options as before."""
+    video: bool = False
+    """Also write video.mp4, a turn around the scene."""
+    mesh: bool = False
+    """Also write mesh.glb."""
+    print_config: bool = False
+    """Print the settings as YAML and stop."""
+
+    def run(self) -> int:
+        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
+        out = self.out or Path("runs", self.scene.resolve().name if self.scene else "builtin")
+        if self.print_config:
+            import yaml
+
+            scene = self.scene and str(self.scene)
+            print(yaml.safe_dump(dict(scene=scene, out=str(out), **settings), sort_keys=False), end="")
+            return 0
+
+        import nerfcore
+        from nerfcore.cli.console import TrainingDisplay
+
+        with TrainingDisplay() as display:
+            run = nerfcore.train(self.scene, out, resume=self.resume, on_progress=display, **settings)
+        if run.interrupted:
+            print(f"Saved at step {display.last.step}; go on with: {self.resuming(out)}")
+            return INTERRUPTED
+        if self.video:
+            from nerfcore.cli.render import video_with_bar
+
+            video_with_bar(run.model, out / "video.mp4")
+        if self.mesh:
+            nerfcore.export_mesh(run.model, out / "mesh.glb")
+        self._summary(run.metrics, out)
+        return 0
+
+    def resuming(self, out: Path) -> str:
+        """The command line that goes on with this run."""
+        words = ["nerfcore", "train", *([str(self.scene)] if self.scene else []), "--out", str(out), "--resume"]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("scene", "out", "resume", "field_config") and value not in (field.default, None):
+                words += [f"--{field.name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        return shlex.join(words)
+
+    def _summary(self, metrics: dict, out: Path) -> None:
+        from nerfcore.cli.console import compact, duration, print_table, score_rows
+
+        rays, samples = (compact(metrics[f"{what}_per_second"]) for what in ("rays", "samples"))
+        hardware = f"{metrics['device']} ({metrics['backend']})"
+        files = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+        print_table([
+            *score_rows(metrics),
+            ("time", f"{duration(metrics['train_seconds'])}, {metrics['steps']} steps on {hardware}"),
+            ("rate", f"{rays} rays/s, {samples} samples/s"),
+            ("files", f"{out}: {', '.join(files)}"),
+        ])

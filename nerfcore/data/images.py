@@ -1,0 +1,51 @@
+"""Photographs from disk, at full size or as box means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+
+from nerfcore.errors import SceneError
+
+
+def read_image(path: Path) -> np.ndarray:
+    """[H, W, 3 or 4] uint8: grey becomes RGB, 16 bits become 8. EXIF orientation is ignored."""
+    try:
+        image = iio.imread(path, plugin="pillow")
+    except Exception as error:  # decoders raise whatever they like at broken files
+        raise SceneError(f"{path}: cannot be read as an image; replace it or remove its frame") from error
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.dtype == np.uint16:
+        image = np.rint(image / 257).astype(np.uint8)
+    if image.dtype != np.uint8 or image.ndim != 3:
+        raise SceneError(
+            f"{path}: holds {image.dtype} values of shape {image.shape}; save it as an 8-bit or 16-bit still image"
+        )
+    if image.shape[2] <= 2:
+        image = np.concatenate([image[:, :, :1].repeat(3, axis=2), image[:, :, 1:]], axis=2)
+    return image
+
+
+def box_mean(image: np.ndarray, factor: int) -> np.ndarray:
+    """[H // factor, W // factor, C] uint16 over its full range: means over factor x factor blocks of uint8 pixels.
+
+    Colour is averaged weighted by alpha (premultiplied) and stored straight. A remainder right and below is cropped.
+    """
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    image = image[: height * factor, : width * factor]
+    if image.shape[2] == 3:
+        return np.rint(_block_sums(image, factor) * (257 / factor**2)).astype(np.uint16)
+    alpha = image[:, :, 3:].astype(np.uint16)
+    colour_sum, alpha_sum = _block_sums(image[:, :, :3] * alpha, factor), _block_sums(alpha, factor)
+    colour = colour_sum * (257 / np.maximum(alpha_sum, 1))
+    return np.rint(np.concatenate([colour, alpha_sum * (257 / factor**2)], axis=2)).astype(np.uint16)
+
+
+def _block_sums(image: np.ndarray, factor: int) -> np.ndarray:
+    """[H / factor, W / factor, C] float64, exact. Rows first: adding whole lines runs along memory."""
+    height, width, channels = image.shape
+    rows = image.reshape(height // factor, factor, width, channels).sum(axis=1, dtype=np.uint32)
+    return rows.reshape(height // factor, width // factor, factor, channels).sum(axis=2, dtype=np.float64)

@@ -1,0 +1,102 @@
+"""A scene: photographs with cameras, in training and held-out views, and where they lie in the normalised box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nerfcore.cameras.intrinsics import Camera
+
+
+@dataclass(frozen=True)
+class SceneTransform:
+    """The similarity from the user's world to the box [0, 1]³ that holds the whole scene.
+
+    ``x_box = scale * x_world + translation``; distances: ``d_box = scale * d_world``.
+    """
+
+    scale: float
+    translation: tuple[float, float, float]
+
+    def to_box(self, points: Tensor) -> Tensor:
+        """World points [..., 3] in box coordinates."""
+        return points * self.scale + points.new_tensor(self.translation)
+
+    def to_world(self, points: Tensor) -> Tensor:
+        """Box points [..., 3] in world coordinates."""
+        return (points - points.new_tensor(self.translation)) / self.scale
+
+    @property
+    def world_box(self) -> Tensor:
+        """[2, 3] float32: the box's lower and upper corner in world coordinates."""
+        return self.to_world(torch.tensor([[0.0] * 3, [1.0] * 3], dtype=torch.float64)).float()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One photograph: its name in the scene, its camera (at the loaded size), its pose [3, 4] and its file."""
+
+    name: str
+    camera: Camera
+    pose: Tensor
+    path: Path
+
+
+@dataclass(frozen=True)
+class Split:
+    """Photographs whose pixels lie end to end.
+
+    pixels [P, C]: uint8 or uint16 over its full range, rows of all images one after another, C = 3 (RGB) or 4 (RGB and
+    straight alpha). offsets [N + 1] int64: image i owns rows ``offsets[i]:offsets[i + 1]``.
+    """
+
+    frames: list[Frame]
+    pixels: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def poses(self) -> Tensor:
+        """[N, 3, 4] float32."""
+        return torch.stack([frame.pose for frame in self.frames])
+
+    def image(self, index: int) -> Tensor:
+        """[H, W, C] float32 in [0, 1]; alpha is straight (colour not multiplied by it)."""
+        camera = self.frames[index].camera
+        start = int(self.offsets[index])
+        rows = self.pixels[start : start + camera.height * camera.width]
+        return to_unit(rows).reshape(camera.height, camera.width, -1)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A loaded capture.
+
+    val is None where nothing but the test views was set aside. cascades: number of nested occupancy grids that suit it;
+    the last spans the whole box, each lower one has half the side about the same centre. split_rule says in words which
+    views are held out.
+    """
+
+    name: str
+    root: Path
+    train: Split
+    val: Split | None
+    test: Split
+    transform: SceneTransform
+    cascades: int
+    has_alpha: bool
+    split_rule: str
+
+    def camera_centres(self, split: str = "train") -> Tensor:
+        """[N, 3] world positions of the cameras of the split "train", "val" or "test"."""
+        return getattr(self, split).poses[:, :, 3]
+
+
+def to_unit(pixels: Tensor) -> Tensor:
+    """Stored pixels (uint8 or uint16) as float32 in [0, 1]."""
+    return pixels.float() / torch.iinfo(pixels.dtype).max

@@ -1,0 +1,3 @@
+from nerfcore.fields.base import FIELDS as FIELDS
+from nerfcore.fields.base import Field as Field
+from nerfcore.fields.ngp import NGPField as NGPField

@@ -1,0 +1,49 @@
+"""What the renderer asks of a field, and the table of fields that a command or a saved model can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class Field(nn.Module):
+    """Density and colour over the box [0, 1]³. Subclasses are constructed from a JSON-able ``config`` dict alone.
+
+    ``config`` (attribute): keyword arguments that rebuild the field; a saved model stores it beside the parameters.
+    """
+
+    config: dict
+
+    def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [N, 3] in [0, 1] -> density [N] >= 0 per unit of box length, and an embedding [N, G] for :meth:`color`."""
+        raise NotImplementedError
+
+    def color(self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None) -> Tensor:
+        """Colour [N, 3] in [0, 1] seen along ``direction``.
+
+        direction: unit, [N, 3], or [R, 3] with ``ray_indices`` [N] that names the ray of each point.
+        """
+        raise NotImplementedError
+
+    def normal(self, x: Tensor) -> Tensor:
+        """Outward unit normals [N, 3]: minus the direction in which the density grows; zero where it is flat."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.density(x)[0].sum(), x)
+        return -torch.nn.functional.normalize(gradient, dim=-1)
+
+
+FIELDS: dict[str, Callable[..., Field]] = {}
+
+
+def register_field(name: str):
+    """Class decorator that gives a field its name in ``--field`` and in saved models."""
+
+    def add(cls):
+        FIELDS[name] = cls
+        cls.name = name
+        return cls
+
+    return add

@@ -1,0 +1,60 @@
+"""Chooses the implementation of an operation, and checks its arguments in words."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import Tensor
+
+from nerfcore import _extension
+from nerfcore.errors import BackendError
+
+BACKENDS = ("auto", "reference", "cpu", "cuda")
+_told = False
+
+
+def use_kernel(backend: str, tensor: Tensor) -> bool:
+    """True if the C++/CUDA kernel serves this call, False for the plain-PyTorch reference.
+
+    "auto" follows the tensor's device and falls back to the reference, saying so once; "cpu" and "cuda" raise
+    :class:`BackendError` if that kernel cannot run on this tensor.
+    """
+    global _told
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "reference":
+        return False
+    device = tensor.device.type
+    if backend != "auto" and backend != device:
+        raise BackendError(f'backend="{backend}" was asked for, but the tensors are on "{device}": move them, or use backend="auto"')
+    problem = _extension.unavailable(device)
+    if problem is None:
+        return True
+    if backend != "auto":
+        raise BackendError(f'backend="{backend}" cannot run: {problem}')
+    if not _told:
+        _told = True
+        warnings.warn(f"nerfcore runs on its slower PyTorch reference: {problem}", stacklevel=3)
+    return False
+
+
+def check(name: str, tensor: Tensor, shape: str, dims: dict[str, int], like: Tensor | None = None) -> Tensor:
+    """Checks a tensor against a shape string such as ``"R 3"`` and returns it contiguous.
+
+    Letters are bound in ``dims`` at first sight and must agree afterwards. ``like`` fixes device and dtype.
+    Raises ValueError naming the argument, what was expected and what came.
+    """
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"{name} must be a tensor of shape [{shape.replace(' ', ', ')}], got {type(tensor).__name__}")
+    axes = shape.split()
+    expected = [int(a) if a.isdigit() else dims.get(a) for a in axes]
+    if tensor.ndim != len(axes) or any(e is not None and e != n for e, n in zip(expected, tensor.shape)):
+        want = ", ".join(a if e is None else str(e) if a.isdigit() else f"{a}={e}" for a, e in zip(axes, expected))
+        raise ValueError(f"{name} must have shape [{want}], got {list(tensor.shape)}")
+    dims.update({a: n for a, n in zip(axes, tensor.shape) if not a.isdigit()})
+    if like is not None:
+        if tensor.device != like.device:
+            raise ValueError(f"{name} must be on {like.device} like the other arguments, got {tensor.device}")
+        if tensor.dtype != like.dtype:
+            raise ValueError(f"{name} must be {like.dtype} like the other arguments, got {tensor.dtype}")
+    return tensor.contiguous()

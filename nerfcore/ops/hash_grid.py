@@ -1,0 +1,128 @@
+"""Multi-resolution hash-grid encoding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nerfcore.ops._dispatch import check, use_kernel
+
+PRIMES = (1, 2654435761, 805459861)
+
+
+@dataclass(frozen=True)
+class HashGridLevels:
+    """Shape of a hash grid, in the convention of tiny-cuda-nn so that tables can be exchanged.
+
+    Level l has scale ``coarsest * b**l - 1`` with b such that the last level has resolution ``finest``, and
+    ``ceil(scale) + 1`` corners along each axis; its table holds all corners if they fit in ``2**log2_table`` entries
+    (rounded up to a multiple of 8), else it is hashed.
+    """
+
+    dims: int = 3
+    num_levels: int = 16
+    features: int = 2
+    log2_table: int = 19
+    coarsest: int = 16
+    finest: int = 2048
+
+    def __post_init__(self):
+        if self.dims not in (2, 3) or self.features not in (1, 2, 4, 8) or not 1 <= self.num_levels <= 32:
+            raise ValueError(
+                f"a hash grid has 2 or 3 dims, 1, 2, 4 or 8 features and 1 to 32 levels, got dims={self.dims}, "
+                f"features={self.features}, num_levels={self.num_levels}"
+            )
+
+    @cached_property
+    def scale(self) -> list[float]:
+        growth = math.log2(self.finest / self.coarsest) / max(self.num_levels - 1, 1)
+        return [float(np.float32(self.coarsest * 2.0 ** (l * growth) - 1.0)) for l in range(self.num_levels)]
+
+    @cached_property
+    def resolution(self) -> list[int]:
+        return [math.ceil(s) + 1 for s in self.scale]
+
+    @cached_property
+    def offset(self) -> list[int]:
+        """[L + 1], the first entry of each level."""
+        offset = [0]
+        for r in self.resolution:
+            offset.append(offset[-1] + min(-(-(r**self.dims) // 8) * 8, 2**self.log2_table))
+        return offset
+
+    @property
+    def num_entries(self) -> int:
+        return self.offset[-1]
+
+    @property
+    def out_features(self) -> int:
+        return self.num_levels * self.features
+
+
+def hash_grid(x: Tensor, table: Tensor, levels: HashGridLevels, backend: str = "auto") -> Tensor:
+    """Encodes points by interpolating learned features on grids of growing resolution (Müller et al. 2022, section 3).
+
+    x [N, D] in [0, 1]; values outside are clamped, with zero gradient there. table [levels.num_entries, F].
+    Returns [N, L * F], level-major. Positions on a level are ``fma(x, scale, 0.5)``: half a cell off the corners.
+
+    Differentiable in: x (within a cell; the derivative jumps at cell borders), table (first order).
+    """
+    dims = {"D": levels.dims, "E": levels.num_entries, "F": levels.features}
+    x = check("x", x, "N D", dims)
+    table = check("table", table, "E F", dims, like=x)
+    if use_kernel(backend, x):
+        return _HashGrid.apply(x, table, levels)
+    return hash_grid_reference(x, table, levels)
+
+
+class _HashGrid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, table, levels):
+        ctx.save_for_backward(x, table)
+        ctx.levels = levels
+        return torch.ops.nerfcore.hash_grid_forward(x, table, levels.scale, levels.resolution, levels.offset)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_out):
+        x, table = ctx.saved_tensors
+        wants_x, wants_table, _ = ctx.needs_input_grad
+        grad_x, grad_table = torch.ops.nerfcore.hash_grid_backward(
+            x, table, grad_out.contiguous(), ctx.levels.scale, ctx.levels.resolution, ctx.levels.offset, wants_x, wants_table
+        )
+        return grad_x if wants_x else None, grad_table if wants_table else None, None
+
+
+def hash_grid_reference(x: Tensor, table: Tensor, levels: HashGridLevels) -> Tensor:
+    """The same with one gather per level and corner."""
+    out = []
+    clamped = x.clamp(0, 1)
+    for l, (scale, resolution) in enumerate(zip(levels.scale, levels.resolution)):
+        base, size = levels.offset[l], levels.offset[l + 1] - levels.offset[l]
+        # float64 rounded to the working type is what fma gives; the plain product and sum differ by 1.5e-4
+        position = (clamped.double() * scale + 0.5).to(x.dtype)
+        lower = position.detach().floor()
+        fraction = position - lower
+        lower = lower.nan_to_num().long()
+        feature = 0
+        for corner in range(2**levels.dims):
+            bit = [corner >> d & 1 for d in range(levels.dims)]
+            at = [lower[:, d] + bit[d] for d in range(levels.dims)]
+            if resolution**levels.dims > size:
+                entry = at[0] * PRIMES[0]
+                for d in range(1, levels.dims):
+                    entry = entry ^ (at[d] * PRIMES[d])
+            else:
+                entry = at[-1]
+                for d in range(levels.dims - 2, -1, -1):
+                    entry = entry * resolution + at[d]
+            weight = torch.stack([fraction[:, d] if bit[d] else 1 - fraction[:, d] for d in range(levels.dims)]).prod(0)
+            feature = feature + weight[:, None] * table[base + entry % size]
+        out.append(feature)
+    return torch.cat(out, -1)

@@ -1,0 +1,94 @@
+"""Occupancy grid: density cells, their update, and the bits that ray marching reads.
+
+Cells of C cascades of G³ cells lie end to end, x fastest: cell ``((c G + z) G + y) G + x``. Cascade c is the cube about
+0.5 with side 2^(c-(C-1)) in box coordinates. The cascades are independent of each other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nerfcore.ops._dispatch import check, use_kernel
+
+
+def occupancy_update(
+    density_grid: Tensor, cell_index: Tensor, density: Tensor, decay: float = 0.95, backend: str = "auto"
+) -> None:
+    """Updates cells in place: ``cell = max(cell * decay, density)`` (Müller et al. 2022, appendix E.2).
+
+    density_grid [C G³], contiguous; cell_index [N] int64; density [N], any unit the threshold of
+    :func:`occupancy_pack` shares. A cell named more than once decays once and takes the largest density. Cells below 0
+    are never visible and stay as they are; a density that is not finite is left out. The result does not depend on the
+    order of the N entries. Not differentiable.
+
+    >>> grid = torch.tensor([1.0, 1.0, -1.0, 1.0])
+    >>> occupancy_update(grid, torch.tensor([0, 1, 1, 2]), torch.tensor([0.0, 2.0, 3.0, 9.0]), decay=0.5)
+    >>> grid.tolist()
+    [0.5, 3.0, -1.0, 1.0]
+    """
+    dims: dict[str, int] = {}
+    if not (isinstance(density_grid, Tensor) and density_grid.is_contiguous()):
+        raise ValueError("density_grid must be a contiguous tensor, because it is updated in place")
+    density_grid = check("density_grid", density_grid, "cells", dims).detach()
+    cell_index = check("cell_index", cell_index, "N", dims)
+    density = check("density", density, "N", dims, like=density_grid).detach()
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay must be in [0, 1], got {decay}")
+    if cell_index.dtype != torch.int64 or cell_index.device != density_grid.device:
+        got = f"{cell_index.dtype} on {cell_index.device}"
+        raise ValueError(f"cell_index must be int64 on {density_grid.device}, got {got}")
+    if len(cell_index):
+        low, high = (int(i) for i in cell_index.aminmax())
+        if low < 0 or high >= len(density_grid):
+            raise ValueError(f"cell_index must be in [0, {len(density_grid)}), got values from {low} to {high}")
+    if use_kernel(backend, density_grid):
+        torch.ops.nerfcore.occupancy_update(density_grid, cell_index, density, decay)
+    else:
+        occupancy_update_reference(density_grid, cell_index, density, decay)
+
+
+@torch.no_grad()
+def occupancy_update_reference(density_grid: Tensor, cell_index: Tensor, density: Tensor, decay: float = 0.95) -> None:
+    counts = (density_grid[cell_index] >= 0) & density.isfinite()
+    largest = torch.full_like(density_grid, -torch.inf)
+    largest.scatter_reduce_(0, cell_index[counts], density[counts], "amax")
+    density_grid.copy_(torch.where(largest > -torch.inf, torch.maximum(density_grid * decay, largest), density_grid))
+
+
+def occupancy_pack(density_grid: Tensor, threshold: float, backend: str = "auto") -> Tensor:
+    """One bit a cell: ``density_grid > threshold``. Bit i is bit ``i & 7`` of byte ``i >> 3``.
+
+    density_grid [C G³], a multiple of 8 cells. Returns uint8 [C G³ / 8]. A NaN cell is empty. Not differentiable.
+
+    >>> occupancy_pack(torch.tensor([0.0, 2.0, 0.0, 3.0, 1.0, 0.0, 0.0, 0.0]), threshold=1.0)
+    tensor([10], dtype=torch.uint8)
+    """
+    density_grid = check("density_grid", density_grid, "cells", {}).detach()
+    if len(density_grid) % 8:
+        raise ValueError(f"density_grid must hold a multiple of 8 cells, got {len(density_grid)}")
+    if use_kernel(backend, density_grid):
+        return torch.ops.nerfcore.occupancy_pack(density_grid, threshold)
+    return occupancy_pack_reference(density_grid, threshold)
+
+
+@torch.no_grad()
+def occupancy_pack_reference(density_grid: Tensor, threshold: float) -> Tensor:
+    place = 2 ** torch.arange(8, dtype=torch.uint8, device=density_grid.device)
+    return ((density_grid > threshold).view(-1, 8) * place).sum(1, dtype=torch.uint8)
+
+
+def cell_points(cell_index: Tensor, resolution: int, cascades: int, jitter: Tensor) -> Tensor:
+    """Where to look for the density of a cell: its lower corner plus ``jitter`` of its side, in box coordinates.
+
+    cell_index [N] int64 in [0, C G³); jitter [N, 3] in [0, 1), 0.5 for the centre. Returns [N, 3] of jitter's dtype.
+
+    >>> cell_points(torch.tensor([1]), resolution=4, cascades=1, jitter=torch.full((1, 3), 0.5))
+    tensor([[0.3750, 0.1250, 0.1250]])
+    """
+    dims: dict[str, int] = {}
+    cell_index = check("cell_index", cell_index, "N", dims)
+    jitter = check("jitter", jitter, "N 3", dims)
+    cell = torch.stack([cell_index // resolution**d % resolution for d in range(3)], 1)
+    side = jitter.new_tensor([2.0 ** (c - (cascades - 1)) for c in range(cascades)])
+    return 0.5 + ((cell + jitter) / resolution - 0.5) * side[cell_index // resolution**3, None]

@@ -1,0 +1,120 @@
+"""A trained field with all that rendering it needs: no data set, no path."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from nerfcore.cameras.intrinsics import Camera
+from nerfcore.cameras.rays import camera_rays
+from nerfcore.data.scene import SceneTransform
+from nerfcore.fields import FIELDS, Field
+from nerfcore.renderer.occupancy import OccupancyGrid
+from nerfcore.renderer.volume import Marching, render_rays
+from nerfcore.types import Rays, Render
+
+RAYS_PER_CHUNK = 2048  # some 40,000 samples: their features stay in cache
+POINTS_PER_CHUNK = 1 << 16
+BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
+
+
+class Model:
+    """What training leaves behind and ``model.nerf`` holds. All inputs and outputs are in the user's world.
+
+    transform: the similarity from the world to the box; cameras: (name, Camera, pose) of the training views;
+    header: provenance (version, scene, seed, …), JSON-able.
+    """
+
+    def __init__(
+        self, field: Field, occupancy: OccupancyGrid, marching: Marching, transform: SceneTransform,
+        cameras: list[tuple[str, Camera, Tensor]], header: dict, backend: str = "auto",
+    ):
+        self.field, self.occupancy, self.marching, self.transform = field, occupancy, marching, transform
+        self.cameras, self.header, self.backend = cameras, header, backend
+
+    @property
+    def device(self) -> torch.device:
+        return self.occupancy.bits.device
+
+    @property
+    def world_box(self) -> Tensor:
+        """[2, 3]: lower and upper corner of the box, in world coordinates."""
+        return self.transform.world_box
+
+    def render(self, rays: Rays, background: str | tuple[float, float, float] = "white", normals: bool = False) -> Render:
+        """Renders any world rays, in chunks and without gradients, over the stated background ("white", "black" or RGB)."""
+        color = torch.tensor(background_rgb(background), device=self.device)
+        parts = []
+        for start in range(0, max(len(rays), 1), RAYS_PER_CHUNK):
+            chunk = rays[start : start + RAYS_PER_CHUNK].to(self.device)
+            rgb, opacity, distance, normal = render_rays(
+                self.field, self.transform.to_box(chunk.origin), chunk.direction, self.occupancy, self.marching, normals, self.backend
+            )
+            distance = torch.where(opacity > 0, distance / opacity.clamp(min=1e-10), 0) / self.transform.scale
+            parts.append(Render(rgb + (1 - opacity[:, None]) * color, opacity, distance, distance * chunk.z_scale, normal))
+        return Render(*(None if p[0] is None else torch.cat(p) for p in zip(*(vars(part).values() for part in parts), strict=True)))
+
+    def render_image(
+        self, camera: Camera, pose: Tensor, background: str | tuple[float, float, float] = "white", normals: bool = False
+    ) -> dict[str, Tensor]:
+        """The picture of a camera: rgb [H, W, 3], opacity, distance, z_depth [H, W] and, if asked for, normal [H, W, 3]."""
+        render = self.render(camera_rays(camera, pose), background, normals)
+        return {k: v.reshape(camera.height, camera.width, *v.shape[1:]).cpu() for k, v in vars(render).items() if v is not None}
+
+    @torch.no_grad()
+    def density(self, points: Tensor) -> Tensor:
+        """Density [N] per world unit at world points [N, 3]; 0 outside the box and in cells found empty."""
+        out = points.new_zeros(len(points))
+        for part in _chunks(len(points)):
+            x = self.transform.to_box(points[part]).to(self.device)
+            inside = torch.nonzero(((x >= 0) & (x <= 1)).all(-1) & self.occupancy.occupied(x)).squeeze(1)
+            out[part][inside.to(out.device)] = self.field.density(x[inside])[0].to(out) * self.transform.scale
+        return out
+
+    @torch.no_grad()
+    def color(self, points: Tensor, direction: Tensor) -> Tensor:
+        """Colour [N, 3] of world points [N, 3] seen along unit directions [N, 3]."""
+        out = torch.empty_like(points)
+        for part in _chunks(len(points)):
+            _, embedding = self.field.density(self.transform.to_box(points[part]).to(self.device))
+            out[part] = self.field.color(embedding, direction[part].to(self.device)).to(out)
+        return out
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """Tensors and JSON-able description that :meth:`from_state` rebuilds the model from."""
+        tensors = {f"field.{k}": v for k, v in self.field.state_dict().items()} | {"occupancy.bits": self.occupancy.bits}
+        tensors["camera.poses"] = torch.stack([pose for _, _, pose in self.cameras])
+        description = dict(
+            field=self.field.name, field_config=self.field.config, marching=asdict(self.marching),
+            occupancy=dict(resolution=self.occupancy.resolution, cascades=self.occupancy.cascades),
+            transform=asdict(self.transform), cameras=[dict(name=n, **asdict(c)) for n, c, _ in self.cameras], header=self.header,
+        )
+        return tensors, description
+
+    @classmethod
+    def from_state(cls, tensors: dict[str, Tensor], description: dict, device="cpu", backend: str = "auto") -> Model:
+        """Inverse of :meth:`state`."""
+        field = FIELDS[description["field"]](**description["field_config"], backend=backend)
+        field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
+        marching = Marching(**description["marching"])
+        occupancy = OccupancyGrid(**description["occupancy"], step=marching.step, device=device, backend=backend)
+        occupancy.bits = tensors["occupancy.bits"].to(device)
+        cameras = [(c["name"], Camera(**{k: v for k, v in c.items() if k != "name"})) for c in description["cameras"]]
+        views = [(name, camera, pose) for (name, camera), pose in zip(cameras, tensors["camera.poses"], strict=True)]
+        scale, translation = description["transform"]["scale"], tuple(description["transform"]["translation"])
+        return cls(field.to(device), occupancy, marching, SceneTransform(scale, translation), views, description["header"], backend)
+
+
+def background_rgb(background: str | tuple[float, float, float]) -> tuple[float, float, float]:
+    """A named or given background as RGB in [0, 1]."""
+    if isinstance(background, str):
+        if background not in BACKGROUNDS:
+            raise ValueError(f"background must be {', '.join(BACKGROUNDS)} or an RGB triple, got {background!r}")
+        return BACKGROUNDS[background]
+    return tuple(background)
+
+
+def _chunks(n: int):
+    return [slice(i, min(i + POINTS_PER_CHUNK, n)) for i in range(0, n, POINTS_PER_CHUNK)]

@@ -1,0 +1,48 @@
+"""What a training run needs to know: the same dataclass is the command's options, config.yaml and the model's provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from nerfcore.errors import NerfcoreError
+
+Preset = Literal["fast", "default", "best"]
+
+FIELD_PRESETS: dict[str, dict] = {
+    "fast": dict(log2_table=15, num_levels=8, features=4),
+    "default": dict(log2_table=17, num_levels=8, features=4),
+    "best": dict(log2_table=19, num_levels=8, features=4),
+}
+"""Sizes of the hash table: the smaller, the faster a step and the sooner its quality ends."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one run; every value that influences the result is here."""
+
+    field: str = "ngp"
+    minutes: float | None = None  # wall time from the start of loading; None and steps None: 5 minutes
+    steps: int | None = None
+    downscale: int = 1
+    preset: Preset = "default"
+    seed: int = 0
+    device: str = "auto"
+    backend: str = "auto"
+    samples_per_step: int = 1 << 14
+    learning_rate: float = 1e-2
+    final_learning_rate: float = 3e-4
+    min_rays: int = 512  # fewer in an early step lets a capture collapse to transparency
+    occupancy_resolution: int = 128
+    field_config: dict = dataclasses.field(default_factory=dict)  # overrides of the preset, as the field's constructor takes them
+
+    def __post_init__(self):
+        if self.minutes is None and self.steps is None:
+            object.__setattr__(self, "minutes", 5.0)
+        if self.minutes is not None and self.minutes <= 0 or self.steps is not None and self.steps < 1:
+            raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
+        if self.preset not in FIELD_PRESETS:
+            raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
+        if self.downscale < 1:
+            raise NerfcoreError(f"downscale must be 1 or more, got {self.downscale}")

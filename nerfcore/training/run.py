@@ -1,0 +1,174 @@
+"""A training run from a scene to a run folder."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+
+from nerfcore import _extension
+from nerfcore.data import load_scene
+from nerfcore.data.scene import Scene
+from nerfcore.errors import ModelError
+from nerfcore.renderer.model import Model
+from nerfcore.training.checkpoint import SCHEMA, read_tensors, write_file, write_tensors
+from nerfcore.training.config import TrainConfig
+from nerfcore.training.evaluate import evaluate
+from nerfcore.training.report import write_report
+from nerfcore.training.trainer import Progress, Trainer
+from nerfcore.types import Rays, Render
+from nerfcore.version import __version__
+
+REPORT_SECONDS = 0.5
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass
+class Run:
+    """What :func:`train` returns. metrics is empty if the run was interrupted before its evaluation."""
+
+    model: Model
+    config: TrainConfig
+    out: Path | None = None
+    metrics: dict = field(default_factory=dict)
+    history: list[dict] = field(default_factory=list)
+    interrupted: bool = False
+
+    def render(self, rays: Rays, background: str = "white", normals: bool = False) -> Render:
+        """See :meth:`nerfcore.renderer.model.Model.render`."""
+        return self.model.render(rays, background, normals)
+
+
+def train(
+    scene: Scene | str | Path | None = None, out: str | Path | None = None, *, resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None, **settings,
+) -> Run:
+    """Fits a field to a scene and, if ``out`` is given, leaves a run folder there.
+
+    scene: a loaded scene, a folder, or None for the built-in one. settings: fields of
+    :class:`~nerfcore.training.config.TrainConfig`, such as ``minutes`` or ``steps`` (default 5 minutes), ``downscale``, ``preset``,
+    ``seed``, ``device``, ``backend``. resume: go on from the checkpoint in ``out``; minutes already spent count.
+    on_progress is called about twice a second. Ctrl-C saves a checkpoint and returns with ``interrupted``.
+
+    Raises SceneError, OutputError, ModelError, BackendError: one sentence each.
+    """
+    config = TrainConfig(**settings)
+    device = pick_device(config.device)
+    if config.backend != "reference":
+        _extension.unavailable(device)  # compiles now if need be: the budget is for training
+    tell = on_progress or (lambda progress: None)
+    started = time.perf_counter()
+    tell(Progress("loading"))
+    out = Path(out) if out is not None else None
+    if out is not None:
+        write_file(out / "config.yaml", yaml.safe_dump(dict(scene=str(scene), **asdict(config)), sort_keys=False))
+    if not isinstance(scene, Scene):
+        scene = load_scene(scene, downscale=config.downscale)
+    trainer = Trainer(scene, config, device)
+    trainer.started = started
+    if resume:
+        _restore(trainer, out)
+    run = Run(trainer.model({}), config, out)
+    try:
+        _fit(trainer, run, tell)
+    except KeyboardInterrupt:
+        run.interrupted = True
+    trainer.check_finite()
+    train_seconds = trainer.seconds
+    run.model = trainer.model(_provenance(scene, config, trainer))
+    if out is not None:
+        tell(Progress("saving", trainer.steps, 1.0, train_seconds))
+        _save(trainer, run)
+    if run.interrupted:
+        return run
+    tell(Progress("evaluating", trainer.steps, 1.0, train_seconds))
+    evaluation = evaluate(run.model, scene)
+    sitting = train_seconds - trainer.seconds_used
+    run.metrics = dict(
+        schema=SCHEMA, **evaluation.metrics, steps=trainer.steps, train_seconds=train_seconds,
+        rays_per_second=trainer.rays / train_seconds, samples_per_second=trainer.samples / train_seconds,
+        device=device, backend=_backend_used(config, device), peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        seed=config.seed, version=__version__, scene=scene.name, split=scene.split_rule, sitting_seconds=sitting,
+    )
+    run.history.append({k: v for k, v in run.metrics.items() if k != "per_image"} | dict(seconds=train_seconds, step=trainer.steps))
+    if out is not None:
+        write_file(out / "metrics.jsonl", "".join(json.dumps(h) + "\n" for h in run.history))
+        write_file(out / "metrics.json", json.dumps(run.metrics, indent=1))
+        write_report(out / "report.html", dict(scene=scene.name, **asdict(config)), run.metrics, run.history, evaluation.pictures)
+    return run
+
+
+def load(path: str | Path, device: str = "auto", backend: str = "auto") -> Model:
+    """Loads a ``model.nerf``, or the one in a run folder. It needs no data set: ``load(path).render(rays)``.
+
+    Raises ModelError for a missing, damaged or newer file.
+    """
+    path = Path(path)
+    tensors, description = read_tensors(path / "model.nerf" if path.is_dir() else path)
+    try:
+        return Model.from_state(tensors, description, pick_device(device), backend)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{path} does not describe a model that this version knows ({error}); update nerfcore or train it again") from error
+
+
+def pick_device(device: str) -> str:
+    """ "auto" is the GPU where torch has one, else the CPU."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _fit(trainer: Trainer, run: Run, tell: Callable[[Progress], None]) -> None:
+    reported = saved = time.perf_counter()
+    rays, samples = trainer.rays, trainer.samples
+    while trainer.fraction < 1:
+        trainer.step()
+        now = time.perf_counter()
+        if now - reported > REPORT_SECONDS:
+            trainer.check_finite()
+            elapsed, seconds, loss = now - reported, trainer.seconds, trainer.loss.item()
+            progress = Progress(
+                "training", trainer.steps, trainer.fraction, seconds, seconds / trainer.fraction - seconds, loss,
+                -10 * torch.log10(trainer.loss.detach()).item(), (trainer.rays - rays) / elapsed, (trainer.samples - samples) / elapsed,
+                trainer.num_rays,
+            )
+            run.history.append({k: v for k, v in asdict(progress).items() if k != "stage"} | dict(train_psnr=progress.psnr))
+            run.history[-1].pop("psnr")
+            tell(progress)
+            reported, rays, samples = now, trainer.rays, trainer.samples
+        if run.out is not None and now - saved > CHECKPOINT_SECONDS:
+            _save(trainer, run)
+            saved = time.perf_counter()
+
+
+def _save(trainer: Trainer, run: Run) -> None:
+    write_tensors(run.out / "checkpoint" / "state.nerf", *trainer.state())
+    model = trainer.model(_provenance(trainer.scene, trainer.config, trainer))
+    write_tensors(run.out / "model.nerf", *model.state())
+
+
+def _restore(trainer: Trainer, out: Path | None) -> None:
+    if out is None:
+        raise ModelError("resume needs the run folder: give out (--out)")
+    tensors, description = read_tensors(out / "checkpoint" / "state.nerf")
+    try:
+        trainer.load_state(tensors, description)
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"the checkpoint in {out} is of another configuration ({error}); repeat its options or train anew") from error
+
+
+def _provenance(scene: Scene, config: TrainConfig, trainer: Trainer) -> dict:
+    return dict(
+        version=__version__, torch=torch.__version__, scene=scene.name, split=scene.split_rule, config=asdict(config),
+        steps=trainer.steps, train_seconds=trainer.seconds,
+    )
+
+
+def _backend_used(config: TrainConfig, device: str) -> str:
+    if config.backend != "auto":
+        return config.backend
+    return "reference" if _extension.unavailable(device) else device

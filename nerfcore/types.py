@@ -1,0 +1,89 @@
+"""The values that cross module borders: rays, packed samples and renders.
+
+Axis letters, here and everywhere: R rays, S packed samples, K samples per ray (dense), L levels, F features per level,
+D space dimensions, C channels, B batch, H W image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+class _Movable:
+    """Lets a frozen dataclass of tensors move between devices and be cut along its first axis."""
+
+    def to(self, device):
+        return replace(self, **{f.name: v.to(device) for f in fields(self) if (v := getattr(self, f.name)) is not None})
+
+
+@dataclass(frozen=True)
+class Rays(_Movable):
+    """Half-lines in the user's world.
+
+    origin [R, 3], world units. direction [R, 3], unit length. z_scale [R]: cosine between the ray and the camera axis,
+    so that ``z_depth = distance * z_scale``; 1 for rays that belong to no camera.
+    """
+
+    origin: Tensor
+    direction: Tensor
+    z_scale: Tensor | None = None
+
+    def __post_init__(self):
+        if self.origin.ndim != 2 or self.origin.shape[-1] != 3 or self.direction.shape != self.origin.shape:
+            raise ValueError(
+                f"Rays need origin [R, 3] and direction [R, 3], got {list(self.origin.shape)} and "
+                f"{list(self.direction.shape)}; flatten image axes first"
+            )
+        if self.z_scale is None:
+            object.__setattr__(self, "z_scale", torch.ones_like(self.origin[:, 0]))
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    def __getitem__(self, index) -> Rays:
+        return Rays(self.origin[index], self.direction[index], self.z_scale[index])
+
+
+@dataclass(frozen=True)
+class Samples(_Movable):
+    """Samples of all rays end to end: ray r owns ``ray_offsets[r]:ray_offsets[r + 1]``.
+
+    t_start, t_end [S]: interval ``[t_start, t_end)`` along the ray. ray_offsets [R + 1], int64.
+    """
+
+    t_start: Tensor
+    t_end: Tensor
+    ray_offsets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.t_start)
+
+    @property
+    def num_rays(self) -> int:
+        return len(self.ray_offsets) - 1
+
+    @property
+    def ray_indices(self) -> Tensor:
+        """[S] int64, the ray of each sample."""
+        counts = self.ray_offsets[1:] - self.ray_offsets[:-1]
+        rays = torch.arange(self.num_rays, device=counts.device)
+        return torch.repeat_interleave(rays, counts, output_size=len(self))
+
+    @property
+    def t_mid(self) -> Tensor:
+        return 0.5 * (self.t_start + self.t_end)
+
+
+@dataclass(frozen=True)
+class Render(_Movable):
+    """What a ray saw: rgb [R, 3] over the stated background; opacity [R]; distance [R] along the ray and z_depth [R] along the
+    camera axis, both in world units and 0 where opacity is 0; normal [R, 3], unit and outward, where it was asked for."""
+
+    rgb: Tensor
+    opacity: Tensor
+    distance: Tensor
+    z_depth: Tensor
+    normal: Tensor | None = None

@@ -1,0 +1,52 @@
+"""Adam: worked example · equal to torch.optim.Adam · backend = reference · untouched entries · errors."""
+
+import pytest
+import torch
+
+from nerfcore.ops.adam import adam_step
+from nerfcore.testing import assert_matches
+
+
+def test_first_step_moves_by_the_learning_rate(backend, device):
+    param, m, v = torch.ones(2, device=device), torch.zeros(2, device=device), torch.zeros(2, device=device)
+    adam_step(param, torch.tensor([3.0, -0.01], device=device), m, v, 1, 0.1, backend=backend)
+    assert param.tolist() == pytest.approx([0.9, 1.1])
+
+
+def test_equals_torch(backend, device):
+    g = torch.Generator().manual_seed(0)
+    start = torch.randn(1003, generator=g)
+    ours, m, v = start.clone().to(device), torch.zeros(1003, device=device), torch.zeros(1003, device=device)
+    results = []
+    gradients = [torch.randn(1003, generator=g) for _ in range(20)]
+    for dtype in (torch.float32, torch.float64):
+        theirs = start.to(dtype).requires_grad_()
+        optimizer = torch.optim.Adam([theirs], lr=1e-2, betas=(0.9, 0.99), eps=1e-8)
+        for gradient in gradients:
+            theirs.grad = gradient.to(dtype)
+            optimizer.step()
+        results.append(theirs.detach())
+    for step, gradient in enumerate(gradients, 1):
+        adam_step(ours, gradient.to(device), m, v, step, 1e-2, epsilon=1e-8, backend=backend)
+    assert_matches(ours, *results)
+
+
+def test_zero_gradient_leaves_everything_alone(backend, device):
+    g = torch.Generator().manual_seed(1)
+    param, m, v = (torch.rand(100, generator=g).to(device) for _ in range(3))
+    gradient = torch.rand(100, generator=g).to(device)
+    gradient[20:70] = 0
+    before = [t.clone() for t in (param, m, v)]
+    adam_step(param, gradient, m, v, 5, 1e-2, backend=backend)
+    for old, new in zip(before, (param, m, v), strict=True):
+        assert torch.equal(old[20:70], new[20:70]) and (old[:20] != new[:20]).all() and (old[70:] != new[70:]).all()
+
+
+def test_errors_in_words():
+    a = torch.zeros(4, 4)
+    with pytest.raises(ValueError, match="must be contiguous"):
+        adam_step(a.T[:2], a[:2], a[:2], a[:2], 1, 0.1)
+    with pytest.raises(ValueError, match="step counts from 1"):
+        adam_step(a, a, a, a, 0, 0.1)
+    with pytest.raises(ValueError, match="gradient must have shape"):
+        adam_step(a, a[:2], a, a, 1, 0.1)

@@ -1,0 +1,125 @@
+"""Hash-grid encoding: convention · backend = reference · gradcheck · properties · edges and errors."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from nerfcore.ops.hash_grid import HashGridLevels, hash_grid, hash_grid_reference
+from nerfcore.testing import assert_matches
+
+SHAPES = [
+    HashGridLevels(3, 5, 2, 12, 4, 64), HashGridLevels(3, 4, 4, 10, 8, 100), HashGridLevels(2, 6, 8, 9, 3, 50), HashGridLevels(2, 3, 1, 14, 16, 32),
+]
+
+
+def inputs(levels, n=300, dtype=torch.float32, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return torch.rand(n, levels.dims, generator=g, dtype=dtype), torch.randn(levels.num_entries, levels.features, generator=g, dtype=dtype)
+
+
+def test_level_shapes_follow_tiny_cuda_nn():
+    """Worked by hand: b = 2, scales 3, 7, 15; 4³ = 64 and 8³ = 512 corners are dense, 16³ = 4096 > 2^10 is hashed."""
+    levels = HashGridLevels(3, 3, 2, 10, 4, 16)
+    assert levels.scale == [3.0, 7.0, 15.0] and levels.resolution == [4, 8, 16] and levels.offset == [0, 64, 576, 1600]
+
+
+def test_half_cell_offset_and_trilinear_weights(backend, device):
+    """One dense level holding its corner's x coordinate interpolates x * scale + 0.5 exactly, a hashed one holds ones: weights sum to 1."""
+    levels = HashGridLevels(3, 1, 1, 12, 4, 4)
+    corners = torch.tensor(list(itertools.product(range(4), repeat=3)), dtype=torch.float32).flip(1)  # x fastest
+    x = torch.rand(50, 3, generator=torch.Generator().manual_seed(1)) * 0.8
+    out = hash_grid(x.to(device), corners[:, :1].contiguous().to(device), levels, backend=backend)
+    assert torch.allclose(out[:, 0].cpu(), x[:, 0] * 3 + 0.5, atol=1e-6)
+    hashed = HashGridLevels(3, 1, 1, 4, 64, 64)
+    assert torch.allclose(hash_grid(x.to(device), torch.ones(16, 1, device=device), hashed, backend=backend).cpu(), torch.ones(50, 1))
+
+
+def test_hash_uses_the_paper_primes(backend, device):
+    """At a cell's lower corner the value is the entry (i xor j 2654435761 xor k 805459861) mod T, in 32-bit arithmetic."""
+    levels = HashGridLevels(3, 1, 1, 8, 65, 65)  # scale 64
+    i, j, k = 5, 40, 63
+    entry = (i ^ (j * 2654435761) % 2**32 ^ (k * 805459861) % 2**32) % 256
+    table = torch.zeros(256, 1, device=device)
+    table[entry] = 1
+    x = (torch.tensor([[i, j, k]], dtype=torch.float64) - 0.5).div(64).float().to(device)
+    assert hash_grid(x, table, levels, backend=backend).item() == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("levels", SHAPES, ids=str)
+def test_matches_reference(backend, device, levels):
+    x, table = inputs(levels)
+    cotangent = torch.randn(len(x), levels.out_features, generator=torch.Generator().manual_seed(2))
+
+    def run(dtype, function, device="cpu"):
+        p, t = x.to(device, dtype).requires_grad_(), table.to(device, dtype).requires_grad_()
+        out = function(p, t)
+        return [out, *torch.autograd.grad((out * cotangent.to(out)).sum(), (p, t))]
+
+    kernel = run(torch.float32, lambda *a: hash_grid(*a, levels, backend=backend), device)
+    yardstick = run(torch.float32, lambda *a: hash_grid_reference(*a, levels))
+    truth = run(torch.float64, lambda *a: hash_grid_reference(*a, levels))
+    for name, k, y, t in zip(("out", "grad_x", "grad_table"), kernel, yardstick, truth, strict=True):
+        assert_matches(k, y, t, what=name)
+
+
+@pytest.mark.parametrize("levels", SHAPES, ids=str)
+def test_gradcheck(kernel_backend, levels):
+    x, table = inputs(levels, 4, torch.float64)
+    for scale in levels.scale:  # stay clear of cell borders, where the derivative jumps
+        fraction = (x * scale + 0.5) % 1
+        x = torch.where((fraction < 0.01) | (fraction > 0.99), x + 0.03 / max(levels.scale), x)
+    function = lambda p, t: hash_grid(p, t, levels, backend=kernel_backend)  # noqa: E731
+    assert torch.autograd.gradcheck(function, (x.requires_grad_(), table.requires_grad_()), eps=1e-7, atol=1e-5)
+
+
+def test_linear_in_the_table(backend, device):
+    levels = SHAPES[0]
+    x, a = (t.to(device) for t in inputs(levels))
+    _, b = (t.to(device) for t in inputs(levels, seed=7))
+    encode = lambda t: hash_grid(x, t, levels, backend=backend)  # noqa: E731
+    assert torch.allclose(encode(2 * a - b), 2 * encode(a) - encode(b), atol=1e-5)
+
+
+def test_gradient_of_the_table_is_the_same_for_any_thread_count(kernel_backend):
+    levels, threads = SHAPES[1], torch.get_num_threads()
+    x, table = inputs(levels, 5000)
+    grads = []
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            t = table.clone().requires_grad_()
+            hash_grid(x, t, levels, backend=kernel_backend).sin().sum().backward()
+            grads.append(t.grad)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(grads[0], grads[1]) and torch.equal(grads[0], grads[2])
+
+
+def test_no_points_and_points_outside(backend, device):
+    levels = SHAPES[0]
+    _, table = inputs(levels)
+    table = table.to(device)
+    assert hash_grid(torch.zeros(0, 3, device=device), table, levels, backend=backend).shape == (0, 10)
+    x = torch.tensor([[-3.0, 0.5, 2.0], [1e30, -1e30, 0.2]], device=device, requires_grad=True)
+    out = hash_grid(x, table, levels, backend=backend)
+    assert torch.equal(out, hash_grid(x.detach().clamp(0, 1), table, levels, backend=backend))
+    out.sum().backward()
+    assert x.grad[0, 0] == 0 and x.grad[0, 2] == 0 and x.grad[1, 0] == 0
+
+
+def test_nan_shows_in_its_own_row_only(backend, device):
+    x, table = (t.to(device) for t in inputs(SHAPES[0], 3))
+    x[1, 2] = math.nan
+    out = hash_grid(x, table, SHAPES[0], backend=backend)
+    assert torch.isnan(out[1]).all() and torch.isfinite(out[[0, 2]]).all()
+
+
+def test_errors_in_words():
+    with pytest.raises(ValueError, match=r"x must have shape \[N, D=3\], got \[4, 2\]"):
+        hash_grid(torch.zeros(4, 2), torch.zeros(1, 2), SHAPES[0])
+    with pytest.raises(ValueError, match="table must have shape"):
+        hash_grid(torch.zeros(4, 3), torch.zeros(1, 2), SHAPES[0])
+    with pytest.raises(ValueError, match="2 or 3 dims"):
+        HashGridLevels(dims=4)

@@ -1,0 +1,90 @@
+"""Small MLP: worked example · backend = reference · gradcheck · properties · edges and errors."""
+
+import pytest
+import torch
+
+from nerfcore.ops.mlp import mlp, mlp_reference
+from nerfcore.testing import assert_matches
+
+WIDTHS = [(32, 64, 16), (32, 64, 64, 3), (3, 5, 7), (10, 4), (17, 128, 33, 1)]
+
+
+def network(widths, rows=250, dtype=torch.float32, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, widths[0], generator=g, dtype=dtype)
+    return x, [torch.randn(i, o, generator=g, dtype=dtype) / i**0.5 for i, o in zip(widths, widths[1:], strict=False)]
+
+
+def test_worked_example(backend, device):
+    """relu([1, -2] I) = [1, 0]; summed 1; sigmoid(1) = 0.731."""
+    out = mlp(torch.tensor([[1.0, -2.0]], device=device), [torch.eye(2, device=device), torch.ones(2, 1, device=device)], "sigmoid", backend)
+    assert out.item() == pytest.approx(0.7310586, abs=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.parametrize("rows", [1, 96, 2000])
+def test_matches_reference(backend, device, widths, activation, rows):
+    x, weights = network(widths, rows)
+    cotangent = torch.randn(rows, widths[-1], generator=torch.Generator().manual_seed(3))
+
+    def run(dtype, function, device="cpu"):
+        leaves = [t.to(device, dtype).requires_grad_() for t in (x, *weights)]
+        out = function(leaves[0], leaves[1:], activation)
+        return [out, *torch.autograd.grad((out * cotangent.to(out)).sum(), leaves)]
+
+    kernel = run(torch.float32, lambda *a: mlp(*a, backend=backend), device)
+    yardstick, truth = run(torch.float32, mlp_reference), run(torch.float64, mlp_reference)
+    for i, (k, y, t) in enumerate(zip(kernel, yardstick, truth, strict=True)):
+        assert_matches(k, y, t, what=f"{'out x'.split()[i] if i < 2 else f'weights[{i - 2}]'}")
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+def test_gradcheck(kernel_backend, widths):
+    x, weights = network(widths, 5, torch.float64)
+    leaves = [t.requires_grad_() for t in (x, *weights)]
+    assert torch.autograd.gradcheck(lambda x, *w: mlp(x, w, "sigmoid", kernel_backend), leaves, fast_mode=True)
+
+
+def test_rows_are_independent(backend, device):
+    x, weights = network((32, 64, 16), 333)
+    x, weights = x.to(device), [w.to(device) for w in weights]
+    order = torch.randperm(333, generator=torch.Generator().manual_seed(1)).to(device)
+    assert torch.allclose(mlp(x, weights, backend=backend)[order], mlp(x[order], weights, backend=backend), atol=1e-6)
+
+
+def test_same_bits_for_any_thread_count(kernel_backend):
+    x, weights = network((32, 64, 64, 3), 5000)
+    threads, grads = torch.get_num_threads(), []
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            w = [t.clone().requires_grad_() for t in weights]
+            mlp(x, w, backend=kernel_backend).sin().sum().backward()
+            grads.append(torch.cat([t.grad.flatten() for t in w]))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(grads[0], grads[1]) and torch.equal(grads[0], grads[2])
+
+
+def test_no_rows_and_nan(backend, device):
+    x, weights = network((32, 64, 16), 4)
+    x, weights = x.to(device), [w.to(device).requires_grad_() for w in weights]
+    empty = mlp(x[:0], weights, backend=backend)
+    assert empty.shape == (0, 16)
+    empty.sum().backward()
+    assert not weights[0].grad.any()
+    x[2, 0] = float("nan")
+    out = mlp(x, weights, backend=backend)
+    assert torch.isfinite(out[[0, 1, 3]]).all()
+    assert torch.isnan(out[2]).all()
+
+
+def test_errors_in_words():
+    x, weights = network((32, 64, 16), 4)
+    with pytest.raises(ValueError, match=r"weights\[1\] must have shape \[I=64, O\], got \[16, 64\]"):
+        mlp(x, [weights[0], weights[1].T])
+    with pytest.raises(ValueError, match="activation must be one of none, sigmoid"):
+        mlp(x, weights, "tanh")
+    with pytest.raises(ValueError, match="at least one matrix"):
+        mlp(x, [])

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nerfcore import _extension
+from nerfcore.ops.march import march_rays
+from nerfcore.ops.occupancy import (
+    cell_points,
+    occupancy_pack,
+    occupancy_pack_reference,
+    occupancy_update,
+    occupancy_update_reference,
+)
+
+
+def random_update(seed, num_cells=4096, num_entries=6000, dtype=torch.float32):
+    """A grid with some never visible cells; entries with duplicates and, one in ten, a density that is not finite."""
+    generator = torch.Generator().manual_seed(seed)
+    grid = torch.rand(num_cells, generator=generator, dtype=dtype) * 2 - 0.2
+    cell = torch.randint(0, num_cells, (num_entries,), generator=generator)
+    density = torch.rand(num_entries, generator=generator, dtype=dtype) * 3 - 0.5
+    bad = torch.tensor([math.nan, math.inf, -math.inf], dtype=dtype)
+    spoilt = torch.rand(num_entries, generator=generator) < 0.1
+    density[spoilt] = bad[torch.randint(0, 3, (int(spoilt.sum()),), generator=generator)]
+    return grid, cell, density
+
+
+def updated(grid, cell, density, decay, backend):
+    device = "cuda" if backend == "cuda" else "cpu"
+    grid = grid.clone().to(device)
+    assert occupancy_update(grid, cell.to(device), density.to(device), decay, backend=backend) is None
+    return grid.cpu()
+
+
+# --- worked examples
+
+
+def test_update_of_four_cells(backend):
+    grid = torch.tensor([1.0, 1.0, -1.0, 1.0])
+    found = updated(grid, torch.tensor([0, 1, 1, 2]), torch.tensor([0.0, 2.0, 3.0, 9.0]), 0.5, backend)
+    assert found.tolist() == [0.5, 3.0, -1.0, 1.0]
+
+
+def test_pack_of_sixteen_cells(backend, device):
+    grid = torch.tensor([0, 2, 0, 3, 1, 0, 0, 0] + [0] * 7 + [5], dtype=torch.float32, device=device)
+    assert occupancy_pack(grid, 1.0, backend=backend).tolist() == [0b1010, 0b10000000]
+
+
+def test_cell_points_of_two_cascades():
+    centre = torch.full((2, 3), 0.5)
+    points = cell_points(torch.tensor([1, 64 + 16]), resolution=4, cascades=2, jitter=centre)
+    assert points.tolist() == [[0.4375, 0.3125, 0.3125], [0.125, 0.125, 0.375]]
+
+
+# --- every backend gives the reference's numbers
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("decay", [0.0, 0.95, 1.0])
+def test_update_equals_the_reference(backend, dtype, decay):
+    grid, cell, density = random_update(seed=1, dtype=dtype)
+    expected = grid.clone()
+    occupancy_update_reference(expected, cell, density, decay)
+    assert torch.equal(updated(grid, cell, density, decay, backend), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pack_equals_the_reference(backend, device, dtype):
+    grid, _, _ = random_update(seed=2, dtype=dtype)
+    found = occupancy_pack(grid.to(device), 0.7, backend=backend).cpu()
+    assert torch.equal(found, occupancy_pack_reference(grid, 0.7))
+
+
+# --- properties
+
+
+@given(seed=st.integers(0, 10**6), num_cells=st.integers(1, 40), num_entries=st.integers(0, 100), decay=st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_update_is_the_rule_applied_cell_by_cell(seed, num_cells, num_entries, decay):
+    grid, cell, density = random_update(seed, num_cells, num_entries, torch.float64)
+    backends = ["reference"] + (["cpu"] if _extension.unavailable("cpu") is None else [])
+    for backend in backends:
+        found = updated(grid, cell, density, decay, backend)
+        for i in range(num_cells):
+            news = [d for c, d in zip(cell.tolist(), density.tolist(), strict=True) if c == i and math.isfinite(d)]
+            old = grid[i].item()
+            assert found[i].item() == (max(old * decay, *news) if news and old >= 0 else old)
+
+
+def test_the_order_and_the_thread_count_change_nothing(backend):
+    grid, cell, density = random_update(seed=3, num_cells=512, num_entries=50_000)
+    expected = updated(grid, cell, density, 0.9, backend)
+    order = torch.randperm(len(cell), generator=torch.Generator().manual_seed(0))
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 4):
+            torch.set_num_threads(count)
+            assert torch.equal(updated(grid, cell[order], density[order], 0.9, backend), expected)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("cascades", [1, 3])
+def test_cell_points_lie_in_the_cell_that_marching_reads(backend, device, cascades):
+    """Occupy one cell, march a short step about a point of it: the step is kept, and not with any other cell."""
+    generator = torch.Generator().manual_seed(4)
+    resolution = 8
+    total = cascades * resolution**3
+    cell = torch.randint(0, total, (50,), generator=generator)
+    point = cell_points(cell, resolution, cascades, torch.rand(50, 3, generator=generator) * 0.9 + 0.05)
+    side = 0.5 ** (cascades - 1 - cell // resolution**3)
+    inner = ((point - 0.5).abs().amax(1) < side / 4) & (cell >= resolution**3)  # a smaller cascade answers there
+    ray = torch.tensor([[1.0, 0.0, 0.0]])
+    for i in torch.nonzero(~inner).flatten().tolist():
+        grid = torch.zeros(total, device=device)
+        grid[cell[i]] = 1
+        for flip, count in ((0, 1), (1, 0)):
+            bits = occupancy_pack((grid - flip).abs(), 0.5, backend=backend)
+            span = torch.tensor([-1e-4]), torch.tensor([1e-4])
+            rays = (x.to(device) for x in (point[i : i + 1], ray, *span))
+            samples = march_rays(*rays, bits, resolution, cascades, step_min=1e-3, backend=backend)
+            assert len(samples) == count
+
+
+# --- edges and errors
+
+
+def test_nothing_to_update(backend):
+    grid = torch.ones(8)
+    assert torch.equal(updated(grid, torch.zeros(0, dtype=torch.int64), torch.zeros(0), 0.5, backend), grid)
+
+
+def test_a_nan_cell_is_empty_and_an_empty_grid_packs(backend, device):
+    assert occupancy_pack(torch.full((8,), math.nan, device=device), 0.0, backend=backend).tolist() == [0]
+    assert occupancy_pack(torch.zeros(0, device=device), 0.0, backend=backend).tolist() == []
+
+
+def test_densities_that_are_not_finite_leave_the_cell_alone(backend):
+    grid = torch.tensor([1.0, 1.0, 1.0, 1.0])
+    bad = torch.tensor([math.nan, math.inf, -math.inf])
+    assert torch.equal(updated(grid, torch.tensor([0, 1, 2]), bad, 0.5, backend), grid)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"density_grid": torch.zeros(8, 2).T[0]}, "contiguous"),
+        ({"density_grid": torch.zeros(2, 4)}, r"density_grid must have shape \[cells\]"),
+        ({"density": torch.zeros(3)}, r"density must have shape \[N=2\]"),
+        ({"density": torch.zeros(2, dtype=torch.float64)}, "density must be torch.float32"),
+        ({"cell_index": torch.zeros(2, dtype=torch.int32)}, "cell_index must be int64"),
+        ({"cell_index": torch.tensor([0, 8])}, r"cell_index must be in \[0, 8\)"),
+        ({"cell_index": torch.tensor([-1, 0])}, r"cell_index must be in \[0, 8\)"),
+        ({"decay": 1.5}, r"decay must be in \[0, 1\]"),
+    ],
+)
+def test_wrong_updates_are_named(change, message):
+    cell_index = torch.zeros(2, dtype=torch.int64)
+    arguments = {"density_grid": torch.zeros(8), "cell_index": cell_index, "density": torch.zeros(2)}
+    with pytest.raises(ValueError, match=message):
+        occupancy_update(**arguments | {"backend": "reference"} | change)
+
+
+def test_wrong_packs_and_points_are_named():
+    with pytest.raises(ValueError, match="multiple of 8 cells, got 9"):
+        occupancy_pack(torch.zeros(9), 0.0)
+    with pytest.raises(ValueError, match=r"jitter must have shape \[N=2, 3\]"):
+        cell_points(torch.zeros(2, dtype=torch.int64), 4, 1, torch.zeros(1, 3))

@@ -1,0 +1,88 @@
+"""Videos and stills of a model that paints its camera's position."""
+
+import json
+
+import imageio.v3 as iio
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+
+from nerfcore.cameras.intrinsics import Camera
+from nerfcore.cameras.poses import look_at
+from nerfcore.errors import OutputError
+from nerfcore.renderer.video import to_uint16, video_camera, write_orbit_video, write_stills
+
+CAMERA = Camera(width=51, height=40, fl_x=60.0, fl_y=60.0, cx=25.5, cy=20.0, k1=0.1)
+
+
+class Painter:
+    """Renders one colour a pose, and a distance that grows from left to right."""
+
+    def __init__(self):
+        eyes = enumerate([(3, 0, 1), (0, 3, 1), (-3, 0, 1)])
+        self.cameras = [(f"train/{i}.png", CAMERA, look_at(eye, (0, 0, 0))) for i, eye in eyes]
+
+    def render_image(self, camera, pose, background="white", normals=False):
+        shape = camera.height, camera.width
+        distance = torch.linspace(0, 4, camera.width).expand(shape)
+        image = {"rgb": (pose[:, 3] / 8 + 0.5).expand(*shape, 3), "opacity": torch.ones(shape)}
+        image |= {"distance": distance, "z_depth": 0.5 * distance}
+        return image | ({"normal": torch.tensor([0.0, 0.0, 1.0]).expand(*shape, 3)} if normals else {})
+
+
+def test_video_has_the_frames_and_the_size(tmp_path):
+    seen = []
+    path = tmp_path / "new" / "a.mp4"
+    write_orbit_video(Painter(), path, num_frames=9, fps=12, on_frame=lambda *at: seen.append(at))
+    reader = imageio_ffmpeg.read_frames(str(path))
+    facts = next(reader)
+    assert facts["codec"] == "h264" and facts["pix_fmt"].startswith("yuv420p")
+    assert facts["size"] == (50, 40) and facts["fps"] == 12
+    frames = [np.frombuffer(frame, np.uint8).reshape(40, 50, 3) for frame in reader]
+    assert len(frames) == 9 and seen == [(i, 9) for i in range(1, 10)]
+    assert np.ptp([frame.mean() for frame in frames]) > 10  # the camera moves
+
+
+def test_video_of_a_chosen_size(tmp_path):
+    path = write_orbit_video(Painter(), tmp_path / "a.mp4", num_frames=2, size=(33, 65))
+    assert next(imageio_ffmpeg.read_frames(str(path)))["size"] == (32, 64)
+
+
+def test_video_camera_never_stretches():
+    wide = video_camera(CAMERA, (204, 80))
+    assert wide.fl_x == wide.fl_y and wide.k1 == 0 and (wide.cx, wide.cy) == (102, 40)
+    large = Camera(width=4000, height=1000, fl_x=1.0, fl_y=1.0, cx=2000.0, cy=500.0)
+    assert (video_camera(large).width, video_camera(large).height) == (800, 200)
+
+
+def test_video_errors_in_words(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_orbit_video(Painter(), tmp_path / "file" / "a.mp4")
+    (tmp_path / "b.mp4").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_orbit_video(Painter(), tmp_path / "b.mp4")
+    with pytest.raises(OutputError, match=r"must end in \.mp4"):
+        write_orbit_video(Painter(), tmp_path / "a.avi")
+    with pytest.raises(ValueError, match="at least 1 frame"):
+        write_orbit_video(Painter(), tmp_path / "a.mp4", num_frames=0)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_stills(Painter(), tmp_path / "file")
+
+
+def test_stills_hold_distances_in_world_units(tmp_path):
+    paths = write_stills(Painter(), tmp_path, count=2)
+    assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir()) and len(paths) == 9
+    scales = json.loads((tmp_path / "stills.json").read_text())["scale"]
+    for layer, factor in (("distance", 1.0), ("z_depth", 0.5)):
+        pixels = iio.imread(tmp_path / f"02_2_{layer}.png")
+        assert pixels.dtype == np.uint16 and pixels.shape == (40, 51)
+        assert np.allclose(pixels * scales[f"02_2_{layer}.png"], factor * np.linspace(0, 4, 51), atol=1e-4)
+    assert iio.imread(tmp_path / "01_0_rgb.png").shape == (40, 51, 3)
+    assert iio.imread(tmp_path / "01_0_normal.png")[0, 0].tolist() == [128, 128, 255]
+
+
+def test_empty_distances_stay_zero():
+    pixels, scale = to_uint16(torch.zeros(2, 3))
+    assert not pixels.any() and scale > 0
