@@ -10,7 +10,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-INSIDE = ("csrc", "assets/scene")
+INSIDE = ("csrc", "assets/scene", "benchmarks")
 
 
 class BuildWithSources(build_py):

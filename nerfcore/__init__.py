@@ -1,27 +1,36 @@
 """nerfcore: a differentiable rendering engine for neural radiance fields, on a plain CPU and on a GPU."""
 
-from nerfcore.applications.export import export_mesh as export_mesh
-from nerfcore.cameras.intrinsics import Camera as Camera
-from nerfcore.cameras.rays import camera_rays as camera_rays
-from nerfcore.data import load_scene as load_scene
-from nerfcore.data.scene import Scene as Scene
-from nerfcore.errors import BackendError as BackendError
-from nerfcore.errors import BuildError as BuildError
-from nerfcore.errors import ModelError as ModelError
-from nerfcore.errors import NerfcoreError as NerfcoreError
-from nerfcore.errors import OutputError as OutputError
-from nerfcore.errors import SceneError as SceneError
-from nerfcore.renderer.model import Model as Model
-from nerfcore.training.evaluate import evaluate as evaluate
-from nerfcore.training.run import Run as Run
-from nerfcore.training.run import load as load
-from nerfcore.training.run import train as train
-from nerfcore.types import Rays as Rays
-from nerfcore.types import Render as Render
-from nerfcore.types import Samples as Samples
-from nerfcore.version import __version__ as __version__
+from importlib import import_module
 
-__all__ = [
-    "BackendError", "BuildError", "Camera", "Model", "ModelError", "NerfcoreError", "OutputError", "Rays", "Render", "Run",
-    "Samples", "Scene", "SceneError", "__version__", "camera_rays", "evaluate", "export_mesh", "load", "load_scene", "train",
-]
+# Each public name and its home, imported at first use: `nerfcore --help` does not wait for torch.
+_HOME = {
+    "BackendError": "nerfcore.errors",
+    "BuildError": "nerfcore.errors",
+    "Camera": "nerfcore.cameras.intrinsics",
+    "Model": "nerfcore.renderer.model",
+    "ModelError": "nerfcore.errors",
+    "NerfcoreError": "nerfcore.errors",
+    "OutputError": "nerfcore.errors",
+    "Rays": "nerfcore.types",
+    "Render": "nerfcore.types",
+    "Run": "nerfcore.training.run",
+    "Samples": "nerfcore.types",
+    "Scene": "nerfcore.data.scene",
+    "SceneError": "nerfcore.errors",
+    "__version__": "nerfcore.version",
+    "camera_rays": "nerfcore.cameras.rays",
+    "evaluate": "nerfcore.training.evaluate",
+    "export_mesh": "nerfcore.applications.export",
+    "load": "nerfcore.training.run",
+    "load_scene": "nerfcore.data",
+    "train": "nerfcore.training.run",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'nerfcore' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

@@ -1,4 +1,5 @@
-"""The errors a user can meet. Each message says what was wrong, where, and what to do; the command prints it without a traceback."""
+"""The errors a user can meet. Each message says what was wrong, where, and what to do; the command prints it without a
+traceback."""
 
 
 class NerfcoreError(RuntimeError):

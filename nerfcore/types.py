@@ -79,8 +79,9 @@ class Samples(_Movable):
 
 @dataclass(frozen=True)
 class Render(_Movable):
-    """What a ray saw: rgb [R, 3] over the stated background; opacity [R]; distance [R] along the ray and z_depth [R] along the
-    camera axis, both in world units and 0 where opacity is 0; normal [R, 3], unit and outward, where it was asked for."""
+    """What a ray saw: rgb [R, 3] over the stated background; opacity [R]; distance [R] along the ray and z_depth [R]
+    along the camera axis, both in world units and 0 where opacity is 0; normal [R, 3], unit and outward, where it was
+    asked for."""
 
     rgb: Tensor
     opacity: Tensor

@@ -39,6 +39,14 @@ def kernels() -> ModuleType:
     return _extension.load()
 
 
+@pytest.fixture
+def kernel_backend() -> str:
+    """For tests of what only a compiled kernel promises: "cpu"."""
+    if problem := _extension.unavailable("cpu"):
+        absent("cpu", problem)
+    return "cpu"
+
+
 @pytest.fixture(params=["reference", "cpu", "cuda"])
 def backend(request) -> str:
     """Each implementation of an operation; one that this machine lacks is skipped with the reason."""

@@ -16,16 +16,22 @@ VIEW_PIXELS = 256  # longer side of the distance maps that tell seen space from 
 
 
 def export_mesh(model: Model, path: str | Path, resolution: int = 256, iso: float | None = None) -> Mesh:
-    """Writes the surface of a model as ``.glb``, ``.obj`` or ``.ply`` by marching cubes, in world coordinates and units.
+    """Writes the surface of a model as ``.glb``, ``.obj`` or ``.ply`` by marching cubes, in world coordinates and
+    units.
 
-    resolution: samples along the box. iso: density per world unit; None takes the one at which a cell is half opaque (in the
-    returned ``mesh.iso``). Space that no training camera saw is filled or carved before marching cubes, floaters are dropped,
-    vertices carry the colour seen from outside. Raises OutputError for a path that cannot be written, NerfcoreError where there
-    is no surface.
+    resolution: samples along the box. iso: density per world unit; None takes the one at which a cell is half opaque
+    (in the returned ``mesh.iso``). Space that no training camera saw is filled or carved before marching cubes,
+    floaters are dropped, vertices carry the colour seen from outside. Raises OutputError for a path that cannot be
+    written, NerfcoreError where there is no surface.
     """
     mesh = extract_mesh(
-        model.density, *model.world_box, resolution=resolution, iso=iso, views=seen_by_the_cameras(model),
-        color=lambda points, normals: model.color(points, -normals), backend=model.backend,
+        model.density,
+        *model.world_box,
+        resolution=resolution,
+        iso=iso,
+        views=seen_by_the_cameras(model),
+        color=lambda points, normals: model.color(points, -normals),
+        backend=model.backend,
     )
     save_mesh(mesh, path)
     return mesh

@@ -24,8 +24,8 @@ class TrainingDisplay:
         self.console = console or Console()
         self.last = None
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f}% {task.fields[text]}"),
+            TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.percentage:3.0f}%"),
+            TextColumn("{task.fields[text]}"),
             console=self.console, disable=not self.console.is_terminal, transient=True,
         )
         self._task = self._bar.add_task("loading", total=1.0, text="")
@@ -40,22 +40,23 @@ class TrainingDisplay:
 
     def __call__(self, progress) -> None:
         """Takes a :class:`nerfcore.training.trainer.Progress`."""
-        text = describe(progress) if progress.stage == "training" else ""
-        self._bar.update(self._task, description=progress.stage, completed=progress.fraction, text=text)
+        lines = describe(progress) if progress.stage == "training" else ()
+        self._bar.update(self._task, description=progress.stage, completed=progress.fraction, text="\n".join(lines))
         now, new_stage = time.monotonic(), self.last is None or progress.stage != self.last.stage
         if not self.console.is_terminal and (new_stage or now - self._said >= PLAIN_LINE_SECONDS):
-            line = f"{progress.stage} {progress.fraction:4.0%} {text}".rstrip()
+            line = f"{progress.stage} {progress.fraction:4.0%} {' · '.join(lines)}".rstrip()
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
             self._said = now
         self.last = progress
 
 
-def describe(progress) -> str:
-    """One line: PSNR and loss on training rays, rates, time left."""
+def describe(progress) -> tuple[str, str]:
+    """Two short lines: PSNR and loss on training rays with the time left, and how fast it goes."""
+    rays, samples = compact(progress.rays_per_second), compact(progress.samples_per_second)
     left = "" if math.isnan(progress.seconds_left) else f" · {duration(round(progress.seconds_left))} left"
     return (
-        f"step {progress.step} · {progress.psnr:.2f} dB · loss {progress.loss:.2e} · "
-        f"{compact(progress.rays_per_second)} rays/s · {compact(progress.samples_per_second)} samples/s{left}"
+        f"{progress.psnr:.2f} dB · loss {progress.loss:.2e}{left}",
+        f"step {progress.step} · {rays} rays/s · {samples} samples/s",
     )
 
 

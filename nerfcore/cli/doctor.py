@@ -23,6 +23,7 @@ def diagnosis() -> list[tuple[str, str]]:
     import torch
 
     from nerfcore import _extension
+    from nerfcore.version import __version__
 
     facts = _extension.status()
     if facts["compiled"]:  # only now is nothing compiled by asking
@@ -38,6 +39,7 @@ def diagnosis() -> list[tuple[str, str]]:
         for i in range(torch.cuda.device_count()) for major, minor in [torch.cuda.get_device_capability(i)]
     ]
     return [
+        ("nerfcore", __version__),
         ("python", f"{platform.python_version()} on {platform.system()}"),
         ("torch", f"{torch.__version__}, CUDA {torch.version.cuda or 'none'}"),
         ("architecture", " · ".join([platform.machine(), *gpus])),

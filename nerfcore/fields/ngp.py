@@ -18,29 +18,39 @@ MAX_LOG_DENSITY = 15.0  # exp(15) per unit is opaque over any step; beyond it fl
 class NGPField(Field):
     """Hash grid -> density MLP (one hidden layer) -> embedding [16], whose first value is the log density;
     embedding and spherical harmonics of the view direction -> colour MLP (two hidden layers).
-
-    density_scale: density is ``density_scale * exp(embedding[0])``; the number of finest cascades along the box, so that one
-    initialisation suits every box.
     """
 
     def __init__(
-        self, num_levels: int = 8, features: int = 4, log2_table: int = 17, coarsest: int = 16, finest: int = 512,
-        hidden: int = 64, sh_degree: int = 4, density_scale: float = 1.0, backend: str = "auto",
+        self,
+        num_levels: int = 8,
+        features: int = 4,
+        log2_table: int = 17,
+        coarsest: int = 16,
+        finest: int = 512,
+        hidden: int = 64,
+        sh_degree: int = 4,
+        backend: str = "auto",
     ):
         super().__init__()
         self.config = dict(
-            num_levels=num_levels, features=features, log2_table=log2_table, coarsest=coarsest, finest=finest,
-            hidden=hidden, sh_degree=sh_degree, density_scale=density_scale,
+            num_levels=num_levels,
+            features=features,
+            log2_table=log2_table,
+            coarsest=coarsest,
+            finest=finest,
+            hidden=hidden,
+            sh_degree=sh_degree,
         )
         self.levels = HashGridLevels(3, num_levels, features, log2_table, coarsest, finest)
-        self.sh_degree, self.density_scale, self.backend = sh_degree, density_scale, backend
+        self.sh_degree, self.backend = sh_degree, backend
         self.table = nn.Parameter(torch.zeros(self.levels.num_entries, features))
         inputs = EMBEDDING + sh_degree**2
         self.density_mlp = _matrices(self.levels.out_features, hidden, EMBEDDING)
         self.color_mlp = _matrices(inputs, hidden, hidden, 3)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws the parameters: table uniform in ±1e-4 (Müller et al. 2022, section 4), matrices after He et al. 2015."""
+        """Draws the parameters: table uniform in ±1e-4 (Müller et al. 2022, section 4), matrices after He et al.
+        2015."""
         with torch.no_grad():
             self.table.uniform_(-1e-4, 1e-4, generator=generator)
             for w in [*self.density_mlp, *self.color_mlp]:
@@ -49,8 +59,7 @@ class NGPField(Field):
     def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
         encoded = hash_grid(x, self.table, self.levels, backend=self.backend)
         embedding = mlp(encoded, list(self.density_mlp), backend=self.backend)
-        sigma = self.density_scale * torch.exp(embedding[:, 0].clamp(max=MAX_LOG_DENSITY))
-        return sigma, embedding
+        return torch.exp(embedding[:, 0].clamp(max=MAX_LOG_DENSITY)), embedding
 
     def color(self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None) -> Tensor:
         code = spherical_harmonics(direction, self.sh_degree, backend=self.backend)

@@ -26,7 +26,9 @@ def use_kernel(backend: str, tensor: Tensor) -> bool:
         return False
     device = tensor.device.type
     if backend != "auto" and backend != device:
-        raise BackendError(f'backend="{backend}" was asked for, but the tensors are on "{device}": move them, or use backend="auto"')
+        raise BackendError(
+            f'backend="{backend}" was asked for, but the tensors are on "{device}": move them, or use backend="auto"'
+        )
     problem = _extension.unavailable(device)
     if problem is None:
         return True
@@ -48,10 +50,12 @@ def check(name: str, tensor: Tensor, shape: str, dims: dict[str, int], like: Ten
         raise ValueError(f"{name} must be a tensor of shape [{shape.replace(' ', ', ')}], got {type(tensor).__name__}")
     axes = shape.split()
     expected = [int(a) if a.isdigit() else dims.get(a) for a in axes]
-    if tensor.ndim != len(axes) or any(e is not None and e != n for e, n in zip(expected, tensor.shape)):
-        want = ", ".join(a if e is None else str(e) if a.isdigit() else f"{a}={e}" for a, e in zip(axes, expected))
+    if tensor.ndim != len(axes) or any(e is not None and e != n for e, n in zip(expected, tensor.shape, strict=True)):
+        want = ", ".join(
+            a if e is None else str(e) if a.isdigit() else f"{a}={e}" for a, e in zip(axes, expected, strict=True)
+        )
         raise ValueError(f"{name} must have shape [{want}], got {list(tensor.shape)}")
-    dims.update({a: n for a, n in zip(axes, tensor.shape) if not a.isdigit()})
+    dims.update({a: n for a, n in zip(axes, tensor.shape, strict=True) if not a.isdigit()})
     if like is not None:
         if tensor.device != like.device:
             raise ValueError(f"{name} must be on {like.device} like the other arguments, got {tensor.device}")

@@ -20,10 +20,10 @@ def composite(
 
     With ``dt`` the interval lengths: ``w_i = T_i (1 - exp(-sigma_i dt_i))``, ``T_{i+1} = T_i exp(-sigma_i dt_i)``.
 
-    sigma [S] density per unit of t, >= 0. rgb [S, 3]. A ray ends once its transmittance is below ``stop_below`` (0 = never);
-    samples behind the end weigh 0. Returns rgb [R, 3] (no background added: add ``(1 - opacity) * background``), opacity [R],
-    distance [R] = ``sum w_i t_i`` with t_i the middle of the interval (divide by opacity for the expected distance), and
-    weights [S]. A ray without samples has zeros. ``opacity + final transmittance = 1``.
+    sigma [S] density per unit of t, >= 0. rgb [S, 3]. A ray ends once its transmittance is below ``stop_below`` (0 =
+    never); samples behind the end weigh 0. Returns rgb [R, 3] (no background added: add ``(1 - opacity) *
+    background``), opacity [R], distance [R] = ``sum w_i t_i`` with t_i the middle of the interval (divide by opacity
+    for the expected distance), and weights [S]. A ray without samples has zeros. ``opacity + final transmittance = 1``.
 
     Differentiable in: sigma, rgb (first order).
 
@@ -39,7 +39,9 @@ def composite(
     t_end = check("samples.t_end", samples.t_end, "S", dims, like=sigma)
     offsets = samples.ray_offsets.contiguous()
     if offsets.dtype != torch.int64 or offsets.device != sigma.device:
-        raise ValueError(f"samples.ray_offsets must be int64 on {sigma.device}, got {offsets.dtype} on {offsets.device}")
+        raise ValueError(
+            f"samples.ray_offsets must be int64 on {sigma.device}, got {offsets.dtype} on {offsets.device}"
+        )
     if use_kernel(backend, sigma):
         return _Composite.apply(sigma, rgb, t_start, t_end, offsets, stop_below)
     return composite_reference(sigma, rgb, Samples(t_start, t_end, offsets), stop_below)
@@ -62,7 +64,12 @@ class _Composite(torch.autograd.Function):
         rgb, t_start, t_end, offsets, weight, after = ctx.saved_tensors
         zeros = rgb.new_zeros(ctx.num_rays, 3)
         grad_sigma, grad_rgb = torch.ops.nerfcore.composite_backward(
-            rgb, t_start, t_end, offsets, weight, after,
+            rgb,
+            t_start,
+            t_end,
+            offsets,
+            weight,
+            after,
             zeros if grad_rgb_out is None else grad_rgb_out.contiguous(),
             zeros[:, 0].contiguous() if grad_opacity is None else grad_opacity.contiguous(),
             zeros[:, 0].contiguous() if grad_distance is None else grad_distance.contiguous(),
@@ -80,7 +87,9 @@ def composite_reference(
     longest = int(count.max()) if num_rays else 0
     ray = samples.ray_indices
     column = torch.arange(len(sigma), device=sigma.device) - offsets[ray]
-    depth = sigma.new_zeros(num_rays, longest + 1).index_put((ray, column + 1), sigma * (samples.t_end - samples.t_start))
+    depth = sigma.new_zeros(num_rays, longest + 1).index_put(
+        (ray, column + 1), sigma * (samples.t_end - samples.t_start)
+    )
     transmittance = torch.exp(-torch.cumsum(depth, 1))[ray, column]  # T_i: depth before sample i
     weight = transmittance * -torch.expm1(-depth[ray, column + 1])
     weight = torch.where(transmittance >= stop_below, weight, 0)

@@ -42,7 +42,7 @@ class HashGridLevels:
     @cached_property
     def scale(self) -> list[float]:
         growth = math.log2(self.finest / self.coarsest) / max(self.num_levels - 1, 1)
-        return [float(np.float32(self.coarsest * 2.0 ** (l * growth) - 1.0)) for l in range(self.num_levels)]
+        return [float(np.float32(self.coarsest * 2.0 ** (level * growth) - 1.0)) for level in range(self.num_levels)]
 
     @cached_property
     def resolution(self) -> list[int]:
@@ -94,7 +94,14 @@ class _HashGrid(torch.autograd.Function):
         x, table = ctx.saved_tensors
         wants_x, wants_table, _ = ctx.needs_input_grad
         grad_x, grad_table = torch.ops.nerfcore.hash_grid_backward(
-            x, table, grad_out.contiguous(), ctx.levels.scale, ctx.levels.resolution, ctx.levels.offset, wants_x, wants_table
+            x,
+            table,
+            grad_out.contiguous(),
+            ctx.levels.scale,
+            ctx.levels.resolution,
+            ctx.levels.offset,
+            wants_x,
+            wants_table,
         )
         return grad_x if wants_x else None, grad_table if wants_table else None, None
 
@@ -103,8 +110,8 @@ def hash_grid_reference(x: Tensor, table: Tensor, levels: HashGridLevels) -> Ten
     """The same with one gather per level and corner."""
     out = []
     clamped = x.clamp(0, 1)
-    for l, (scale, resolution) in enumerate(zip(levels.scale, levels.resolution)):
-        base, size = levels.offset[l], levels.offset[l + 1] - levels.offset[l]
+    for level, (scale, resolution) in enumerate(zip(levels.scale, levels.resolution, strict=True)):
+        base, size = levels.offset[level], levels.offset[level + 1] - levels.offset[level]
         # float64 rounded to the working type is what fma gives; the plain product and sum differ by 1.5e-4
         position = (clamped.double() * scale + 0.5).to(x.dtype)
         lower = position.detach().floor()

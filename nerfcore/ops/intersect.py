@@ -9,8 +9,13 @@ from nerfcore.ops._dispatch import check, use_kernel
 
 
 def intersect_box(
-    origin: Tensor, direction: Tensor, box_min: Tensor, box_max: Tensor,
-    near: float = 0.0, far: float = float("inf"), backend: str = "auto",
+    origin: Tensor,
+    direction: Tensor,
+    box_min: Tensor,
+    box_max: Tensor,
+    near: float = 0.0,
+    far: float = float("inf"),
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Where each ray enters and leaves an axis-aligned box, by the slab method (Kay and Kajiya 1986).
 

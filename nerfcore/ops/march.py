@@ -23,8 +23,8 @@ def march_rays(
     a NaN or an infinity, has no samples.
 
     bits: uint8 [C G³ / 8] of :func:`~nerfcore.ops.occupancy.occupancy_pack`, with resolution G (a power of two, at
-    least 4) and cascades C. Cascade c is the cube about 0.5 with side 2^(c-(C-1)), so that the last one is the whole box; the
-    bit of a cell is ``((c G + z) G + y) G + x``, and bit i is bit ``i & 7`` of byte ``i >> 3``.
+    least 4) and cascades C. Cascade c is the cube about 0.5 with side 2^(c-(C-1)), so that the last one is the whole
+    box; the bit of a cell is ``((c G + z) G + y) G + x``, and bit i is bit ``i & 7`` of byte ``i >> 3``.
 
     Steps have length ``dt(t) = clamp(cone_angle t, step_min, max(step_min, √3 / G))`` in box units. They tile
     ``[near, far]`` exactly: the first ends at ``near + (1 - jitter) dt(near)``, the last is cut at far; jitter [R] is

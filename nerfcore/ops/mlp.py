@@ -31,9 +31,9 @@ def mlp(x: Tensor, weights: Sequence[Tensor], activation: str = "none", backend:
         raise ValueError("weights must hold at least one matrix")
     x = check("x", x, "N I", {})
     width, checked = x.shape[1], []
-    for l, w in enumerate(weights):
+    for layer, w in enumerate(weights):
         dims = {"I": width}
-        checked.append(check(f"weights[{l}]", w, "I O", dims, like=x))
+        checked.append(check(f"weights[{layer}]", w, "I O", dims, like=x))
         width = dims["O"]
     if use_kernel(backend, x) and not x.is_cuda:
         return _Mlp.apply(x, ACTIVATIONS.index(activation), *checked)

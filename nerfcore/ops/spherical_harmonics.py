@@ -15,8 +15,9 @@ def spherical_harmonics(direction: Tensor, degree: int, backend: str = "auto") -
     """Real, orthonormal spherical harmonics of bands 0 to ``degree - 1`` (Ramamoorthi and Hanrahan 2001).
 
     direction [N, 3], unit length; degree 1 to 4. Returns [N, degree²]: band l holds m = -l to l, with the
-    Condon–Shortley phase, the order and signs of Müller et al. 2022. In the complex Y of ``scipy.special.sph_harm_y(l, |m|, polar,
-    azimuth)`` a component is √2 Im Y for m < 0, Y for m = 0 and √2 Re Y for m > 0.
+    Condon–Shortley phase, the order and signs of Müller et al. 2022. In the complex Y of
+    ``scipy.special.sph_harm_y(l, |m|, polar, azimuth)`` a component is √2 Im Y for m < 0, Y for m = 0 and √2 Re Y
+    for m > 0.
 
     Differentiable in: direction (first order), as the polynomials in x, y, z that they are: the gradient is that of the
     polynomial and need not be tangent to the sphere, and directions that are not unit are not normalised.

@@ -28,8 +28,14 @@ class Model:
     """
 
     def __init__(
-        self, field: Field, occupancy: OccupancyGrid, marching: Marching, transform: SceneTransform,
-        cameras: list[tuple[str, Camera, Tensor]], header: dict, backend: str = "auto",
+        self,
+        field: Field,
+        occupancy: OccupancyGrid,
+        marching: Marching,
+        transform: SceneTransform,
+        cameras: list[tuple[str, Camera, Tensor]],
+        header: dict,
+        backend: str = "auto",
     ):
         self.field, self.occupancy, self.marching, self.transform = field, occupancy, marching, transform
         self.cameras, self.header, self.backend = cameras, header, backend
@@ -43,25 +49,50 @@ class Model:
         """[2, 3]: lower and upper corner of the box, in world coordinates."""
         return self.transform.world_box
 
-    def render(self, rays: Rays, background: str | tuple[float, float, float] = "white", normals: bool = False) -> Render:
-        """Renders any world rays, in chunks and without gradients, over the stated background ("white", "black" or RGB)."""
+    def render(
+        self, rays: Rays, background: str | tuple[float, float, float] = "white", normals: bool = False
+    ) -> Render:
+        """Renders any world rays, in chunks and without gradients, over the stated background ("white", "black" or
+        RGB)."""
         color = torch.tensor(background_rgb(background), device=self.device)
         parts = []
         for start in range(0, max(len(rays), 1), RAYS_PER_CHUNK):
             chunk = rays[start : start + RAYS_PER_CHUNK].to(self.device)
             rgb, opacity, distance, normal = render_rays(
-                self.field, self.transform.to_box(chunk.origin), chunk.direction, self.occupancy, self.marching, normals, self.backend
+                self.field,
+                self.transform.to_box(chunk.origin),
+                chunk.direction,
+                self.occupancy,
+                self.marching,
+                normals,
+                self.backend,
             )
             distance = torch.where(opacity > 0, distance / opacity.clamp(min=1e-10), 0) / self.transform.scale
-            parts.append(Render(rgb + (1 - opacity[:, None]) * color, opacity, distance, distance * chunk.z_scale, normal))
-        return Render(*(None if p[0] is None else torch.cat(p) for p in zip(*(vars(part).values() for part in parts), strict=True)))
+            parts.append(
+                Render(rgb + (1 - opacity[:, None]) * color, opacity, distance, distance * chunk.z_scale, normal)
+            )
+        return Render(
+            *(
+                None if p[0] is None else torch.cat(p)
+                for p in zip(*(vars(part).values() for part in parts), strict=True)
+            )
+        )
 
     def render_image(
-        self, camera: Camera, pose: Tensor, background: str | tuple[float, float, float] = "white", normals: bool = False
+        self,
+        camera: Camera,
+        pose: Tensor,
+        background: str | tuple[float, float, float] = "white",
+        normals: bool = False,
     ) -> dict[str, Tensor]:
-        """The picture of a camera: rgb [H, W, 3], opacity, distance, z_depth [H, W] and, if asked for, normal [H, W, 3]."""
+        """The picture of a camera: rgb [H, W, 3], opacity, distance, z_depth [H, W] and, if asked for, normal [H, W,
+        3]."""
         render = self.render(camera_rays(camera, pose), background, normals)
-        return {k: v.reshape(camera.height, camera.width, *v.shape[1:]).cpu() for k, v in vars(render).items() if v is not None}
+        return {
+            k: v.reshape(camera.height, camera.width, *v.shape[1:]).cpu()
+            for k, v in vars(render).items()
+            if v is not None
+        }
 
     @torch.no_grad()
     def density(self, points: Tensor) -> Tensor:
@@ -84,12 +115,18 @@ class Model:
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
         """Tensors and JSON-able description that :meth:`from_state` rebuilds the model from."""
-        tensors = {f"field.{k}": v for k, v in self.field.state_dict().items()} | {"occupancy.bits": self.occupancy.bits}
+        tensors = {f"field.{k}": v for k, v in self.field.state_dict().items()} | {
+            "occupancy.bits": self.occupancy.bits
+        }
         tensors["camera.poses"] = torch.stack([pose for _, _, pose in self.cameras])
         description = dict(
-            field=self.field.name, field_config=self.field.config, marching=asdict(self.marching),
+            field=self.field.name,
+            field_config=self.field.config,
+            marching=asdict(self.marching),
             occupancy=dict(resolution=self.occupancy.resolution, cascades=self.occupancy.cascades),
-            transform=asdict(self.transform), cameras=[dict(name=n, **asdict(c)) for n, c, _ in self.cameras], header=self.header,
+            transform=asdict(self.transform),
+            cameras=[dict(name=n, **asdict(c)) for n, c, _ in self.cameras],
+            header=self.header,
         )
         return tensors, description
 
@@ -104,7 +141,15 @@ class Model:
         cameras = [(c["name"], Camera(**{k: v for k, v in c.items() if k != "name"})) for c in description["cameras"]]
         views = [(name, camera, pose) for (name, camera), pose in zip(cameras, tensors["camera.poses"], strict=True)]
         scale, translation = description["transform"]["scale"], tuple(description["transform"]["translation"])
-        return cls(field.to(device), occupancy, marching, SceneTransform(scale, translation), views, description["header"], backend)
+        return cls(
+            field.to(device),
+            occupancy,
+            marching,
+            SceneTransform(scale, translation),
+            views,
+            description["header"],
+            backend,
+        )
 
 
 def background_rgb(background: str | tuple[float, float, float]) -> tuple[float, float, float]:

@@ -9,9 +9,13 @@ from torch import Tensor
 
 from nerfcore.ops.occupancy import cell_points, occupancy_pack, occupancy_update
 
-DECAY = 0.95
-OPTICAL_THICKNESS = 0.01
-"""A cell is occupied if one marching step through it absorbs about this much; Müller et al. 2022."""
+EARLY_DECAY, DECAY = 0.3, 0.8
+"""Of a cell's density at each visit. Müller et al. 2022 use 0.95 and visit every cell several times as often."""
+OPTICAL_THICKNESS = 0.03
+"""A cell is occupied if one marching step through it absorbs about this much. Müller et al. 2022 use 0.01 of a step
+half as long; more leaves less fog in front of surfaces."""
+BLOCK = 4
+"""Cells along the side of a block, the unit in which visibility is known."""
 STRIDE = 2_654_435_761
 """Multiplier (a prime) that scatters consecutive numbers over the grid, so that a sweep visits every cell once."""
 
@@ -19,48 +23,91 @@ STRIDE = 2_654_435_761
 class OccupancyGrid:
     """Nested grids of G³ cells: cascade c is the cube of side ``2^(c - (C - 1))`` about the middle of the box.
 
-    density [C G³]: a decaying maximum of the density met in each cell, -1 where no camera can ever look. Cells start at
-    ``initial``, the density of an untrained field, and occupied. step: marching step in box units.
+    density [C G³]: a decaying maximum of the density met in each cell, -1 where no camera can ever look. Cells start
+    occupied, with the density of an untrained field. step: marching step in box units.
     """
 
     def __init__(
-        self, resolution: int, cascades: int, step: float, initial: float = 1.0, device: torch.device | str = "cpu", backend: str = "auto"
+        self, resolution: int, cascades: int, step: float, device: torch.device | str = "cpu", backend: str = "auto"
     ):
         self.resolution, self.cascades, self.step, self.backend = resolution, cascades, step, backend
-        self.density = torch.full((cascades * resolution**3,), initial, device=device)
-        self.bits = self._pack(0.0)
+        self.density = torch.ones(cascades * resolution**3, device=device)
+        self.threshold = 0.0
+        self.seen = torch.zeros(cascades * (resolution // BLOCK) ** 3, dtype=torch.bool, device=device)
+        self.bits = self._pack()
         self.cursor = 0
 
+    def see(self, x: Tensor) -> None:
+        """Notes the blocks of 4³ cells that hold points [N, 3] which light reached, in every cascade."""
+        coarse = self.resolution // BLOCK
+        for cascade in range(self.cascades):
+            block = (((x - 0.5) * 2.0 ** (self.cascades - 1 - cascade) + 0.5) * coarse).floor().long()
+            index = ((cascade * coarse + block[:, 2]) * coarse + block[:, 1]) * coarse + block[:, 0]
+            inside = ((block >= 0) & (block < coarse)).all(-1)
+            self.seen[index[inside]] = True
+
+    def forget_hidden(self) -> None:
+        """Empties the blocks that no light reached since the last call: space behind surfaces, which nothing
+        supervises. A later visit brings back what is dense there, so that light which breaks through finds it again."""
+        hidden = ~self._to_cells(self.seen)
+        self.density[hidden] = self.density[hidden].clamp(max=0)
+        self.seen.zero_()
+        self.bits = self._pack()
+
+    def _to_cells(self, blocks: Tensor) -> Tensor:
+        """A value per block, [C (G / 4)³], as a value per cell, [C G³]."""
+        coarse = self.resolution // BLOCK
+        cells = blocks.view(self.cascades, coarse, coarse, coarse)
+        for axis in (1, 2, 3):
+            cells = cells.repeat_interleave(BLOCK, axis)
+        return cells.reshape(-1)
+
     def exclude(self, visible: Callable[[Tensor, float], Tensor]) -> None:
-        """Marks for ever the blocks of 4³ cells that no camera sees: visible(points [N, 3], radius) -> bool [N] tells whether
-        the ball about each point is seen."""
-        coarse = self.resolution // 4
+        """Marks for ever the blocks of 4³ cells that no camera sees: visible(points [N, 3], radius) -> bool [N] tells
+        whether the ball about each point is seen."""
+        coarse = self.resolution // BLOCK
         blocks = torch.arange(coarse**3, device=self.density.device)
         middle = torch.full((len(blocks), 3), 0.5, device=blocks.device)
-        for cascade, cells in enumerate(self.density.view(self.cascades, -1)):
+        seen = []
+        for cascade in range(self.cascades):
             radius = 3**0.5 / 2 / coarse * 0.5 ** (self.cascades - 1 - cascade)
-            seen = visible(cell_points(blocks + cascade * coarse**3, coarse, self.cascades, middle), radius)
-            blind = ~seen.view(coarse, coarse, coarse)
-            for axis in range(3):
-                blind = blind.repeat_interleave(4, axis)
-            cells[blind.reshape(-1)] = -1
-        self.bits = self._pack(0.0)
+            seen.append(visible(cell_points(blocks + cascade * coarse**3, coarse, self.cascades, middle), radius))
+        self.density[~self._to_cells(torch.cat(seen))] = -1
+        self.bits = self._pack()
 
     @torch.no_grad()
-    def update(self, density: Callable[[Tensor], Tensor], num_cells: int, generator: torch.Generator) -> None:
-        """Looks at the next ``num_cells`` cells of an endless sweep, at a random point of each: density([N, 3]) -> [N]."""
-        total = len(self.density)
-        cells = (torch.arange(self.cursor, self.cursor + num_cells, device=self.density.device) * STRIDE) % total
-        self.cursor = (self.cursor + num_cells) % total
+    def update(
+        self, density: Callable[[Tensor], Tensor], num_cells: int, generator: torch.Generator, settle: bool = False
+    ) -> None:
+        """Looks at a random point of ``num_cells`` cells: density(x [N, 3]) -> [N].
+
+        settle: early in training all of them are the next ones of an endless sweep over the grid, and old densities
+        count little.
+        Later half of them are drawn from the occupied cells, which are the ones that cost samples.
+        """
+        device = self.density.device
+        num_swept = num_cells if settle else num_cells // 2
+        cells = (torch.arange(self.cursor, self.cursor + num_swept, device=device) * STRIDE) % len(self.density)
         cells = cells[self.density[cells] >= 0]
-        jitter = torch.rand(len(cells), 3, generator=generator, device=cells.device)
+        self.cursor = (self.cursor + num_swept) % len(self.density)
+        if not settle:
+            occupied = torch.nonzero(self.density > self.threshold).squeeze(1)
+            drawn = torch.randint(
+                max(len(occupied), 1), (min(num_cells // 2, len(occupied)),), generator=generator, device=device
+            )
+            cells = torch.cat((cells, occupied[drawn]))
+        jitter = torch.rand(len(cells), 3, generator=generator, device=device)
         points = cell_points(cells, self.resolution, self.cascades, jitter)
-        occupancy_update(self.density, cells, density(points), DECAY, backend=self.backend)
-        # early in training everything is thin: half the mean keeps all that has not been found emptier than the rest
-        self.bits = self._pack(min(OPTICAL_THICKNESS / self.step, 0.5 * self.density.clamp(min=0).mean().item()))
+        occupancy_update(self.density, cells, density(points), EARLY_DECAY if settle else DECAY, backend=self.backend)
+        # early in training everything is thin: half the mean of the inner cascade keeps what is not emptier than the
+        # rest
+        inner = self.density[: self.resolution**3].clamp(min=0).mean().item()
+        self.threshold = min(OPTICAL_THICKNESS / self.step, 0.5 * inner) if settle else OPTICAL_THICKNESS / self.step
+        self.bits = self._pack()
 
     def occupied(self, x: Tensor) -> Tensor:
-        """bool [N]: whether points [N, 3] of the box lie in an occupied cell of the smallest cascade that holds them."""
+        """bool [N]: whether points [N, 3] of the box lie in an occupied cell of the smallest cascade that holds
+        them."""
         reach = 2 * (x - 0.5).abs().amax(-1).clamp(min=1e-9)  # 1 at the border of the box
         cascade = (self.cascades + reach.log2().floor()).clamp(0, self.cascades - 1).long()
         side = 0.5 ** (self.cascades - 1 - cascade)
@@ -68,8 +115,8 @@ class OccupancyGrid:
         index = ((cascade * self.resolution + cell[:, 2]) * self.resolution + cell[:, 1]) * self.resolution + cell[:, 0]
         return (self.bits[index >> 3] >> (index & 7).to(torch.uint8)) & 1 == 1
 
-    def _pack(self, threshold: float) -> Tensor:
-        return occupancy_pack(self.density, threshold, backend=self.backend)
+    def _pack(self) -> Tensor:
+        return occupancy_pack(self.density, self.threshold, backend=self.backend)
 
     @property
     def occupied_share(self) -> float:

@@ -17,7 +17,8 @@ from nerfcore.types import Samples
 
 @dataclass(frozen=True)
 class Marching:
-    """How samples are placed, in box units: step length near the camera, its growth with distance, and the nearest sample."""
+    """How samples are placed, in box units: step length near the camera, its growth with distance, and the nearest
+    sample."""
 
     step: float
     cone_angle: float
@@ -25,44 +26,82 @@ class Marching:
 
     @classmethod
     def for_cascades(cls, cascades: int) -> Marching:
-        """√3/512 of the smallest cascade, growing by 1/256 of the distance where there are several; the nearest sample a tenth
-        of the smallest cascade away: twice the step of Müller et al. 2022, which costs nothing in quality at our budgets."""
+        """√3/512 of the smallest cascade, growing by 1/256 of the distance where there are several; the nearest sample
+        a tenth of the smallest cascade away: twice the step of Müller et al. 2022, which costs nothing in quality at
+        our budgets."""
         side = 0.5 ** (cascades - 1)
         return cls(step=3**0.5 / 512 * side, cone_angle=0.0 if cascades == 1 else 1 / 256, near=0.1 * side)
 
 
 def sample_rays(
-    origin: Tensor, direction: Tensor, occupancy: OccupancyGrid, marching: Marching, jitter: Tensor | None = None, backend: str = "auto"
+    origin: Tensor,
+    direction: Tensor,
+    occupancy: OccupancyGrid,
+    marching: Marching,
+    jitter: Tensor | None = None,
+    backend: str = "auto",
 ) -> Samples:
     """Samples of box rays (origin, direction [R, 3]) in the occupied part of the box."""
     corners = origin.new_zeros(3), origin.new_ones(3)
     near, far = intersect_box(origin, direction, *corners, near=marching.near, backend=backend)
     return march_rays(
-        origin, direction, near, far, occupancy.bits, occupancy.resolution, occupancy.cascades,
-        marching.step, marching.cone_angle, jitter, backend=backend,
+        origin,
+        direction,
+        near,
+        far,
+        occupancy.bits,
+        occupancy.resolution,
+        occupancy.cascades,
+        marching.step,
+        marching.cone_angle,
+        jitter,
+        backend=backend,
     )
 
 
 def render_samples(
-    field: Field, origin: Tensor, direction: Tensor, samples: Samples, backend: str = "auto"
+    field: Field,
+    origin: Tensor,
+    direction: Tensor,
+    samples: Samples,
+    occupancy: OccupancyGrid | None = None,
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Colour [R, 3] without background, opacity [R], distance [R] (weighted sum) and weights [S] of sampled rays; differentiable
-    in the field's parameters."""
+    """Colour [R, 3] without background, opacity [R], distance [R] (weighted sum) and weights [S] of sampled rays;
+    differentiable in the field's parameters. ``occupancy``, if given, notes the samples that light reached."""
     ray = samples.ray_indices
-    sigma, embedding = field.density(sample_positions(origin, direction, samples, ray))
+    x = sample_positions(origin, direction, samples, ray)
+    sigma, embedding = field.density(x)
     rgb = field.color(embedding, direction, ray)
-    return composite(sigma, rgb, samples, backend=backend)
+    rgb, opacity, distance, weights = composite(sigma, rgb, samples, backend=backend)
+    if occupancy is not None and len(samples):
+        occupancy.see(x[lit_samples(weights.detach(), samples, ray)])
+    return rgb, opacity, distance, weights
+
+
+def lit_samples(weights: Tensor, samples: Samples, ray_indices: Tensor, darkest: float = 1e-3) -> Tensor:
+    """bool [S]: whether at least a share ``darkest`` of the light gets to the sample, from its ray's weights."""
+    before = weights.double().cumsum(0) - weights
+    first = samples.ray_offsets[:-1].clamp(max=len(weights) - 1)
+    return before - before[first][ray_indices] < 1 - darkest
 
 
 def sample_positions(origin: Tensor, direction: Tensor, samples: Samples, ray_indices: Tensor) -> Tensor:
     """[S, 3]: the middle of each interval."""
-    return torch.addcmul(origin.index_select(0, ray_indices), direction.index_select(0, ray_indices), samples.t_mid[:, None])
+    return torch.addcmul(
+        origin.index_select(0, ray_indices), direction.index_select(0, ray_indices), samples.t_mid[:, None]
+    )
 
 
 @torch.no_grad()
 def render_rays(
-    field: Field, origin: Tensor, direction: Tensor, occupancy: OccupancyGrid, marching: Marching,
-    normals: bool = False, backend: str = "auto",
+    field: Field,
+    origin: Tensor,
+    direction: Tensor,
+    occupancy: OccupancyGrid,
+    marching: Marching,
+    normals: bool = False,
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """The same for pictures: colours and normals are computed only where they show.
 

@@ -38,7 +38,9 @@ def write_file(path: Path, content: bytes | str) -> None:
             beside.unlink(missing_ok=True)
         except OSError:
             pass
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another --out or free space") from error
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); choose another --out or free space"
+        ) from error
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict) -> None:
@@ -48,7 +50,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict) -> 
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Inverse of :func:`write_tensors`. Raises ModelError where the file is missing, damaged, foreign or newer than this version."""
+    """Inverse of :func:`write_tensors`. Raises ModelError where the file is missing, damaged, foreign or newer than
+    this version."""
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"there is no model file {path}; give a run folder or a model.nerf")
@@ -57,7 +60,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             description = json.loads((file.metadata() or {})[KEY])
             tensors = {k: file.get_tensor(k) for k in file.keys()}
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise ModelError(f"{path} is damaged or was not written by nerfcore ({error}); train it again or restore a copy") from error
+        raise ModelError(
+            f"{path} is damaged or was not written by nerfcore ({error}); train it again or restore a copy"
+        ) from error
     if description.get("schema") != SCHEMA:
         raise ModelError(f"{path} has format {description.get('schema')}, this version reads {SCHEMA}; update nerfcore")
     return tensors, description

@@ -1,4 +1,5 @@
-"""What a training run needs to know: the same dataclass is the command's options, config.yaml and the model's provenance."""
+"""What a training run needs to know: the same dataclass is the command's options, config.yaml and the model's
+provenance."""
 
 from __future__ import annotations
 
@@ -22,24 +23,30 @@ FIELD_PRESETS: dict[str, dict] = {
 class TrainConfig:
     """Settings of one run; every value that influences the result is here."""
 
-    field: str = "ngp"
-    minutes: float | None = None  # wall time from the start of loading; None and steps None: 5 minutes
-    steps: int | None = None
-    downscale: int = 1
-    preset: Preset = "default"
-    seed: int = 0
+    field: str = "ngp"  # the field to train
+    minutes: float | None = None  # wall time from the start of loading; 5 if neither minutes nor steps are given
+    steps: int | None = None  # number of steps, instead of minutes: repeatable to the bit
+    downscale: int = 1  # K: photographs are reduced by a K x K box mean
+    preset: Preset = (
+        "default"  # size of the field: fast is the quickest to a fair picture, best the last to stop improving
+    )
+    seed: int = 0  # of every random number
     device: str = "auto"
     backend: str = "auto"
-    samples_per_step: int = 1 << 14
-    learning_rate: float = 1e-2
-    final_learning_rate: float = 3e-4
-    min_rays: int = 512  # fewer in an early step lets a capture collapse to transparency
-    occupancy_resolution: int = 128
-    field_config: dict = dataclasses.field(default_factory=dict)  # overrides of the preset, as the field's constructor takes them
+    samples_per_step: int = 1 << 14  # the number of rays follows from it
+    learning_rate: float = 1e-2  # of the first step
+    final_learning_rate: float = 3e-4  # of the last step
+    min_rays: int = 512  # in early steps; fewer let a capture collapse to transparency
+    occupancy_resolution: int = 128  # cells of the occupancy grid along each axis, per cascade
+    field_config: dict = dataclasses.field(
+        default_factory=dict
+    )  # overrides of the preset, as the field's constructor takes them
 
     def __post_init__(self):
         if self.minutes is None and self.steps is None:
             object.__setattr__(self, "minutes", 5.0)
+        if self.minutes is not None and self.steps is not None:
+            raise NerfcoreError(f"give minutes or steps, not both: got minutes={self.minutes}, steps={self.steps}")
         if self.minutes is not None and self.minutes <= 0 or self.steps is not None and self.steps < 1:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
         if self.preset not in FIELD_PRESETS:

@@ -21,8 +21,8 @@ class Evaluation:
 
 
 def evaluate(model: Model, scene: Scene | Split, background: str = "white") -> Evaluation:
-    """PSNR and SSIM on the held-out views: means over images of the per-image value, on sRGB values in [0, 1]; RGBA truth is
-    composited on ``background``, predictions are clipped and not quantised."""
+    """PSNR and SSIM on the held-out views: means over images of the per-image value, on sRGB values in [0, 1]; RGBA
+    truth is composited on ``background``, predictions are clipped and not quantised."""
     split = scene.test if isinstance(scene, Scene) else scene
     color, pictures, per_image = torch.tensor(background_rgb(background)), [], []
     for i, frame in enumerate(split.frames):
@@ -31,6 +31,10 @@ def evaluate(model: Model, scene: Scene | Split, background: str = "white") -> E
             truth = torch.lerp(color.expand_as(truth[..., :3]), truth[..., :3], truth[..., 3:])
         prediction = model.render_image(frame.camera, frame.pose, background)["rgb"].clamp(0, 1)
         pictures.append((frame.name, truth, prediction))
-        per_image.append(dict(name=frame.name, psnr=float(psnr(prediction, truth)), ssim=float(ssim(prediction, truth))))
+        per_image.append(
+            dict(name=frame.name, psnr=float(psnr(prediction, truth)), ssim=float(ssim(prediction, truth)))
+        )
     mean = {k: sum(p[k] for p in per_image) / max(len(per_image), 1) for k in ("psnr", "ssim")}
-    return Evaluation(dict(**mean, num_eval_images=len(per_image), background=background, per_image=per_image), pictures)
+    return Evaluation(
+        dict(**mean, num_eval_images=len(per_image), background=background, per_image=per_image), pictures
+    )

@@ -46,14 +46,19 @@ class Run:
 
 
 def train(
-    scene: Scene | str | Path | None = None, out: str | Path | None = None, *, resume: bool = False,
-    on_progress: Callable[[Progress], None] | None = None, **settings,
+    scene: Scene | str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    **settings,
 ) -> Run:
     """Fits a field to a scene and, if ``out`` is given, leaves a run folder there.
 
     scene: a loaded scene, a folder, or None for the built-in one. settings: fields of
-    :class:`~nerfcore.training.config.TrainConfig`, such as ``minutes`` or ``steps`` (default 5 minutes), ``downscale``, ``preset``,
-    ``seed``, ``device``, ``backend``. resume: go on from the checkpoint in ``out``; minutes already spent count.
+    :class:`~nerfcore.training.config.TrainConfig`, such as ``minutes`` or ``steps`` (default 5 minutes),
+    ``downscale``, ``preset``, ``seed``, ``device``, ``backend``. resume: go on from the checkpoint in ``out``; minutes
+    already spent count.
     on_progress is called about twice a second. Ctrl-C saves a checkpoint and returns with ``interrupted``.
 
     Raises SceneError, OutputError, ModelError, BackendError: one sentence each.
@@ -67,14 +72,16 @@ def train(
     tell(Progress("loading"))
     out = Path(out) if out is not None else None
     if out is not None:
-        write_file(out / "config.yaml", yaml.safe_dump(dict(scene=str(scene), **asdict(config)), sort_keys=False))
+        source = scene.root if isinstance(scene, Scene) else scene
+        source = None if source is None else str(Path(source).resolve())
+        write_file(out / "config.yaml", yaml.safe_dump(dict(scene=source, **asdict(config)), sort_keys=False))
     if not isinstance(scene, Scene):
         scene = load_scene(scene, downscale=config.downscale)
     trainer = Trainer(scene, config, device)
     trainer.started = started
-    if resume:
-        _restore(trainer, out)
     run = Run(trainer.model({}), config, out)
+    if resume:
+        run.history = _restore(trainer, out)
     try:
         _fit(trainer, run, tell)
     except KeyboardInterrupt:
@@ -89,18 +96,30 @@ def train(
         return run
     tell(Progress("evaluating", trainer.steps, 1.0, train_seconds))
     evaluation = evaluate(run.model, scene)
-    sitting = train_seconds - trainer.seconds_used
     run.metrics = dict(
-        schema=SCHEMA, **evaluation.metrics, steps=trainer.steps, train_seconds=train_seconds,
-        rays_per_second=trainer.rays / train_seconds, samples_per_second=trainer.samples / train_seconds,
-        device=device, backend=_backend_used(config, device), peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        seed=config.seed, version=__version__, scene=scene.name, split=scene.split_rule, sitting_seconds=sitting,
+        schema=SCHEMA,
+        **evaluation.metrics,
+        steps=trainer.steps,
+        train_seconds=train_seconds,
+        rays_per_second=trainer.rays / train_seconds,
+        samples_per_second=trainer.samples / train_seconds,
+        device=device,
+        backend=_backend_used(config, device),
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        seed=config.seed,
+        version=__version__,
+        scene=scene.name,
+        split=scene.split_rule,
     )
-    run.history.append({k: v for k, v in run.metrics.items() if k != "per_image"} | dict(seconds=train_seconds, step=trainer.steps))
+    run.history.append(
+        {k: v for k, v in run.metrics.items() if k != "per_image"} | dict(seconds=train_seconds, step=trainer.steps)
+    )
     if out is not None:
         write_file(out / "metrics.jsonl", "".join(json.dumps(h) + "\n" for h in run.history))
         write_file(out / "metrics.json", json.dumps(run.metrics, indent=1))
-        write_report(out / "report.html", dict(scene=scene.name, **asdict(config)), run.metrics, run.history, evaluation.pictures)
+        write_report(
+            out / "report.html", dict(scene=scene.name, **asdict(config)), run.metrics, run.history, evaluation.pictures
+        )
     return run
 
 
@@ -113,8 +132,11 @@ def load(path: str | Path, device: str = "auto", backend: str = "auto") -> Model
     tensors, description = read_tensors(path / "model.nerf" if path.is_dir() else path)
     try:
         return Model.from_state(tensors, description, pick_device(device), backend)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{path} does not describe a model that this version knows ({error}); update nerfcore or train it again") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{path} does not describe a model that this version knows ({reason}); update nerfcore or train it again"
+        ) from error
 
 
 def pick_device(device: str) -> str:
@@ -132,11 +154,20 @@ def _fit(trainer: Trainer, run: Run, tell: Callable[[Progress], None]) -> None:
             trainer.check_finite()
             elapsed, seconds, loss = now - reported, trainer.seconds, trainer.loss.item()
             progress = Progress(
-                "training", trainer.steps, trainer.fraction, seconds, seconds / trainer.fraction - seconds, loss,
-                -10 * torch.log10(trainer.loss.detach()).item(), (trainer.rays - rays) / elapsed, (trainer.samples - samples) / elapsed,
+                "training",
+                trainer.steps,
+                trainer.fraction,
+                seconds,
+                seconds / trainer.fraction - seconds,
+                loss,
+                -10 * torch.log10(trainer.loss.detach()).item(),
+                (trainer.rays - rays) / elapsed,
+                (trainer.samples - samples) / elapsed,
                 trainer.num_rays,
             )
-            run.history.append({k: v for k, v in asdict(progress).items() if k != "stage"} | dict(train_psnr=progress.psnr))
+            run.history.append(
+                {k: v for k, v in asdict(progress).items() if k != "stage"} | dict(train_psnr=progress.psnr)
+            )
             run.history[-1].pop("psnr")
             tell(progress)
             reported, rays, samples = now, trainer.rays, trainer.samples
@@ -146,25 +177,36 @@ def _fit(trainer: Trainer, run: Run, tell: Callable[[Progress], None]) -> None:
 
 
 def _save(trainer: Trainer, run: Run) -> None:
-    write_tensors(run.out / "checkpoint" / "state.nerf", *trainer.state())
+    tensors, description = trainer.state()
+    write_tensors(run.out / "checkpoint" / "state.nerf", tensors, dict(**description, history=run.history))
     model = trainer.model(_provenance(trainer.scene, trainer.config, trainer))
     write_tensors(run.out / "model.nerf", *model.state())
 
 
-def _restore(trainer: Trainer, out: Path | None) -> None:
+def _restore(trainer: Trainer, out: Path | None) -> list[dict]:
+    """Puts the trainer where the checkpoint left it and returns the history so far."""
     if out is None:
         raise ModelError("resume needs the run folder: give out (--out)")
     tensors, description = read_tensors(out / "checkpoint" / "state.nerf")
     try:
         trainer.load_state(tensors, description)
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(f"the checkpoint in {out} is of another configuration ({error}); repeat its options or train anew") from error
+        return description["history"]
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"the checkpoint in {out} is of another configuration ({reason}); repeat its options or train anew"
+        ) from error
 
 
 def _provenance(scene: Scene, config: TrainConfig, trainer: Trainer) -> dict:
     return dict(
-        version=__version__, torch=torch.__version__, scene=scene.name, split=scene.split_rule, config=asdict(config),
-        steps=trainer.steps, train_seconds=trainer.seconds,
+        version=__version__,
+        torch=torch.__version__,
+        scene=scene.name,
+        split=scene.split_rule,
+        config=asdict(config),
+        steps=trainer.steps,
+        train_seconds=trainer.seconds,
     )
 
 

@@ -20,15 +20,22 @@ from nerfcore.training.config import FIELD_PRESETS, TrainConfig
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.schedule import cosine_decay
 
-MAX_RAYS = 1 << 16
+MIN_LATE_RAYS, MAX_RAYS = 64, 1 << 16
 OCCUPANCY_EVERY = 16  # steps, as in Müller et al. 2022
-EARLY_SHARE, LATE_SHARE = 1 / 4, 1 / 64  # of the cells, visited by one update
-EARLY_STEPS, EARLY_STRIDE = 256, 4  # while the whole box still looks occupied, steps along a ray are this many times longer
+FORGET_RAYS = 1 << 18  # enough to meet, many times, every block that a few cameras see
+SAMPLES_PER_CELL = 4  # an update looks at a cell for every so many samples of training: about a twentieth of the time
+EARLY_STEPS, EARLY_STRIDE = (
+    256,
+    4,
+)  # while the whole box still looks occupied, steps along a ray are this many times longer
+
+COUNTERS = ("steps", "rays", "samples", "num_rays", "samples_at_update", "rays_at_forget")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. stage: loading, training, evaluating or saving; rates are over the time since the last report."""
+    """Where a run stands. stage: loading, training, evaluating or saving; rates are over the time since the last
+    report."""
 
     stage: str
     step: int = 0
@@ -43,30 +50,36 @@ class Progress:
 
 
 class Trainer:
-    """One run's state; ``step()`` is the whole method. The number of rays follows the samples they need (Müller et al. 2022)."""
+    """One run's state; ``step()`` is the whole method. The number of rays follows the samples they need (Müller et al.
+    2022)."""
 
-    def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu", seconds_used: float = 0.0):
+    def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu"):
         self.scene, self.config, self.device = scene, config, device
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.pixels = PixelSampler(scene.train, device)
         self.marching = Marching.for_cascades(scene.cascades)
-        self.early_marching = replace(self.marching, step=EARLY_STRIDE * self.marching.step, cone_angle=EARLY_STRIDE * self.marching.cone_angle)
+        self.early_marching = replace(
+            self.marching, step=EARLY_STRIDE * self.marching.step, cone_angle=EARLY_STRIDE * self.marching.cone_angle
+        )
         self.field = self._new_field()
         self.occupancy = OccupancyGrid(
-            config.occupancy_resolution, scene.cascades, self.marching.step, 2.0 ** (scene.cascades - 1), device, config.backend
+            config.occupancy_resolution, scene.cascades, self.marching.step, device, config.backend
         )
-        self.occupancy.exclude(lambda x, radius: seen_by_a_camera(scene, scene.transform.to_world(x), radius / scene.transform.scale))
+        self.occupancy.exclude(
+            lambda x, radius: seen_by_a_camera(scene, scene.transform.to_world(x), radius / scene.transform.scale)
+        )
         self.optimizer = Adam(self.field.named_parameters(), config.backend)
         self.num_rays = config.min_rays
-        self.steps = self.rays = self.samples = 0
-        self.seconds_used, self.started = seconds_used, time.perf_counter()
+        self.steps = self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
+        self.seconds_used, self.started = 0.0, time.perf_counter()
         self.loss = torch.zeros(())
 
     def _new_field(self):
         if self.config.field not in FIELDS:
             raise NerfcoreError(f"there is no field {self.config.field!r}; choose {', '.join(FIELDS)}")
-        shape = dict(finest=finest_resolution(self.scene), density_scale=2.0 ** (self.scene.cascades - 1))
-        shape |= FIELD_PRESETS[self.config.preset] | self.config.field_config
+        shape = (
+            dict(finest=finest_resolution(self.scene)) | FIELD_PRESETS[self.config.preset] | self.config.field_config
+        )
         field = FIELDS[self.config.field](**shape, backend=self.config.backend)
         field.initialise(torch.Generator().manual_seed(self.config.seed))
         return field.to(self.device)
@@ -85,15 +98,20 @@ class Trainer:
         """Draws rays, renders them, compares, and moves the parameters."""
         config, early = self.config, self.steps < EARLY_STEPS
         if self.steps % OCCUPANCY_EVERY == 0:
-            share = EARLY_SHARE if early else LATE_SHARE
-            self.occupancy.update(lambda x: self.field.density(x)[0], int(share * len(self.occupancy.density)), self.generator)
+            total, recent = len(self.occupancy.density), self.samples - self.samples_at_update
+            cells = total // 4 if early else min(recent // SAMPLES_PER_CELL, total)
+            self.occupancy.update(lambda x: self.field.density(x)[0], cells, self.generator, settle=early)
+            self.samples_at_update = self.samples
+            if self.rays - self.rays_at_forget > FORGET_RAYS and not early:
+                self.occupancy.forget_hidden()
+                self.rays_at_forget = self.rays
         rays, pixel = self.pixels.sample(self.num_rays, self.generator)
         origin = self.scene.transform.to_box(rays.origin)
         jitter, background = self._random(len(rays)), self._random(len(rays), 3)
         marching = self.early_marching if early else self.marching
         samples = sample_rays(origin, rays.direction, self.occupancy, marching, jitter, config.backend)
 
-        rgb, opacity, _, _ = render_samples(self.field, origin, rays.direction, samples, config.backend)
+        rgb, opacity, _, _ = render_samples(self.field, origin, rays.direction, samples, self.occupancy, config.backend)
         # the same random background behind picture and prediction: only what is really there can match it
         truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
         self.loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)
@@ -102,27 +120,37 @@ class Trainer:
 
         self.steps, self.rays, self.samples = self.steps + 1, self.rays + len(rays), self.samples + len(samples)
         wanted = len(rays) * config.samples_per_step / max(len(samples), 1)
-        self.num_rays = int(min(max(wanted, config.min_rays, len(rays) // 2), 2 * len(rays), MAX_RAYS))
+        self.num_rays = int(
+            min(max(wanted, config.min_rays if early else MIN_LATE_RAYS, len(rays) // 2), 2 * len(rays), MAX_RAYS)
+        )
 
     def check_finite(self) -> None:
         """Names the first tensor that went bad."""
         for name, tensor in [("the loss", self.loss), *self.field.named_parameters()]:
             if not torch.isfinite(tensor).all():
-                raise NerfcoreError(f"{name} is not finite at step {self.steps}; lower the learning rate or look for bad poses")
+                raise NerfcoreError(
+                    f"{name} is not finite at step {self.steps}; lower the learning rate or look for bad poses"
+                )
 
     def model(self, header: dict) -> Model:
         """The field as it is now, ready to render and to be saved."""
         views = [(f.name, f.camera, f.pose) for f in self.scene.train.frames]
-        return Model(self.field, self.occupancy, self.marching, self.scene.transform, views, header, self.config.backend)
+        return Model(
+            self.field, self.occupancy, self.marching, self.scene.transform, views, header, self.config.backend
+        )
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
         """All that :meth:`load_state` needs to go on as if nothing had happened."""
         tensors = {f"field.{k}": v for k, v in self.field.state_dict().items()} | self.optimizer.state()
         tensors |= {"occupancy.density": self.occupancy.density, "occupancy.bits": self.occupancy.bits}
+        tensors["occupancy.seen"] = self.occupancy.seen
         tensors["generator"] = self.generator.get_state()
         return tensors, dict(
-            config=asdict(self.config), seconds=self.seconds, steps=self.steps, rays=self.rays, samples=self.samples,
-            num_rays=self.num_rays, cursor=self.occupancy.cursor,
+            config=asdict(self.config),
+            seconds=self.seconds,
+            cursor=self.occupancy.cursor,
+            threshold=self.occupancy.threshold,
+            **{name: getattr(self, name) for name in COUNTERS},
         )
 
     def load_state(self, tensors: dict[str, Tensor], description: dict) -> None:
@@ -130,10 +158,12 @@ class Trainer:
         self.optimizer.load_state(tensors, description["steps"])
         self.occupancy.density.copy_(tensors["occupancy.density"])
         self.occupancy.bits = tensors["occupancy.bits"].to(self.device)
-        self.occupancy.cursor = description["cursor"]
+        self.occupancy.seen = tensors["occupancy.seen"].to(self.device)
+        self.occupancy.cursor, self.occupancy.threshold = description["cursor"], description["threshold"]
         self.generator.set_state(tensors["generator"])
-        self.steps, self.rays, self.samples = (description[k] for k in ("steps", "rays", "samples"))
-        self.num_rays, self.seconds_used = description["num_rays"], self.seconds_used + description["seconds"]
+        for name in COUNTERS:
+            setattr(self, name, description[name])
+        self.seconds_used += description["seconds"]
 
     def _random(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)

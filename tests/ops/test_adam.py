@@ -20,7 +20,7 @@ def test_equals_torch(backend, device):
     results = []
     gradients = [torch.randn(1003, generator=g) for _ in range(20)]
     for dtype in (torch.float32, torch.float64):
-        theirs = start.to(dtype).requires_grad_()
+        theirs = start.to(dtype, copy=True).requires_grad_()
         optimizer = torch.optim.Adam([theirs], lr=1e-2, betas=(0.9, 0.99), eps=1e-8)
         for gradient in gradients:
             theirs.grad = gradient.to(dtype)

@@ -17,7 +17,12 @@ def network(widths, rows=250, dtype=torch.float32, seed=0):
 
 def test_worked_example(backend, device):
     """relu([1, -2] I) = [1, 0]; summed 1; sigmoid(1) = 0.731."""
-    out = mlp(torch.tensor([[1.0, -2.0]], device=device), [torch.eye(2, device=device), torch.ones(2, 1, device=device)], "sigmoid", backend)
+    out = mlp(
+        torch.tensor([[1.0, -2.0]], device=device),
+        [torch.eye(2, device=device), torch.ones(2, 1, device=device)],
+        "sigmoid",
+        backend,
+    )
     assert out.item() == pytest.approx(0.7310586, abs=1e-6)
 
 
@@ -35,8 +40,9 @@ def test_matches_reference(backend, device, widths, activation, rows):
 
     kernel = run(torch.float32, lambda *a: mlp(*a, backend=backend), device)
     yardstick, truth = run(torch.float32, mlp_reference), run(torch.float64, mlp_reference)
+    floor = 2e-5 if rows == 1 else 1e-6  # one number alone may come out right by luck, and so be no yardstick
     for i, (k, y, t) in enumerate(zip(kernel, yardstick, truth, strict=True)):
-        assert_matches(k, y, t, what=f"{'out x'.split()[i] if i < 2 else f'weights[{i - 2}]'}")
+        assert_matches(k, y, t, floor, what=f"{'out x'.split()[i] if i < 2 else f'weights[{i - 2}]'}")
 
 
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)

@@ -18,7 +18,7 @@ def random_directions(seed, n=500, dtype=torch.float32):
 
 
 def sphere_quadrature():
-    """Directions and weights that integrate polynomials up to degree 7 on the sphere: Gauss in z, uniform in azimuth."""
+    """Directions and weights that integrate polynomials to degree 7 on the sphere: Gauss in z, uniform in azimuth."""
     z, weight = np.polynomial.legendre.leggauss(4)
     azimuth = np.arange(8) * (2 * math.pi / 8)
     z, azimuth = (a.ravel() for a in np.meshgrid(z, azimuth, indexing="ij"))

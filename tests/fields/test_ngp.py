@@ -1,0 +1,111 @@
+"""NGPField: shapes and ranges · backend = reference · gradients · normals by differences · what rebuilds it."""
+
+import json
+
+import pytest
+import torch
+
+from nerfcore.fields import FIELDS, NGPField
+from nerfcore.testing import assert_matches
+
+SMALL = dict(num_levels=3, features=2, log2_table=10, coarsest=4, finest=32, hidden=32)
+
+
+def small_field(backend="reference", **overrides) -> NGPField:
+    field = NGPField(**SMALL | overrides, backend=backend)
+    generator = torch.Generator().manual_seed(0)
+    field.initialise(generator)
+    with torch.no_grad():
+        field.table.normal_(0, 0.5, generator=generator)  # a field with shape; the initial one is flat to 1e-4
+    return field
+
+
+def points(n=400, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(n, 3, generator=generator, dtype=dtype)
+    return x, torch.nn.functional.normalize(torch.randn(n, 3, generator=generator, dtype=dtype), dim=-1)
+
+
+def test_shapes_and_ranges(backend, device):
+    field, (x, direction) = small_field(backend).to(device), points()
+    sigma, embedding = field.density(x.to(device))
+    rgb = field.color(embedding, direction.to(device))
+    assert sigma.shape == (400,) and embedding.shape[0] == 400 and rgb.shape == (400, 3)
+    assert (sigma > 0).all() and (rgb >= 0).all() and (rgb <= 1).all() and rgb.std() > 0.01
+    assert field.density(x[:0].to(device))[0].shape == (0,)
+
+
+def test_a_table_of_ray_directions_is_the_same_as_one_direction_each(backend, device):
+    field, (x, direction) = small_field(backend).to(device), points()
+    ray = torch.randint(10, (400,), generator=torch.Generator().manual_seed(2)).to(device)
+    _, embedding = field.density(x.to(device))
+    table = direction[:10].to(device)
+    assert torch.allclose(field.color(embedding, table, ray), field.color(embedding, table[ray]), atol=1e-6)
+
+
+def outputs_and_gradients(field, dtype, device="cpu"):
+    field, (x, direction) = field.to(device, dtype), points()
+    x = x.to(device, dtype).requires_grad_()
+    sigma, embedding = field.density(x)
+    rgb = field.color(embedding, direction.to(device, dtype))
+    loss = sigma.log().sum() + (rgb * torch.linspace(-1, 1, 3).to(rgb)).sum()
+    names, parameters = zip(*field.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(loss, (x, *parameters))
+    return dict(zip(("sigma", "rgb", "x", *names), (sigma, rgb, *gradients), strict=True))
+
+
+def test_backend_matches_the_reference_and_gradient_reaches_every_parameter(backend, device):
+    kernel = outputs_and_gradients(small_field(backend), torch.float32, device)
+    yardstick = outputs_and_gradients(small_field(), torch.float32)
+    truth = outputs_and_gradients(small_field(), torch.float64)
+    assert len(kernel) == 3 + len(list(small_field().parameters()))
+    for name, value in kernel.items():
+        assert_matches(value, yardstick[name], truth[name], what=name)
+        assert value.abs().max() > 0, name
+
+
+def test_normals_are_minus_the_slope_of_the_density(backend, device):
+    """Central differences in float64, at points where those of two widths agree: the density has kinks."""
+    field, (x, _) = small_field(backend).double().to(device), points(dtype=torch.float64)
+    x = (0.02 + 0.96 * x).to(device)
+
+    def slope(h):
+        shifts = h * torch.eye(3, dtype=x.dtype, device=x.device)
+        return torch.stack([field.density(x + s)[0] - field.density(x - s)[0] for s in shifts], -1).detach() / (2 * h)
+
+    near, far = slope(1e-6), slope(1e-5)
+    smooth = (near - far).norm(dim=-1) < 1e-3 * near.norm(dim=-1)
+    expected = -torch.nn.functional.normalize(near, dim=-1)
+    assert smooth.float().mean() > 0.8
+    assert torch.allclose(field.normal(x)[smooth], expected[smooth], atol=1e-3)
+    assert all(p.grad is None for p in field.parameters())
+
+
+def test_config_and_parameters_rebuild_the_field():
+    field, (x, direction) = small_field(density_scale=4.0), points()
+    again = FIELDS["ngp"](**json.loads(json.dumps(field.config)), backend="reference")
+    again.load_state_dict(field.state_dict())
+    for ours, theirs in zip(field.density(x), again.density(x), strict=True):
+        assert torch.equal(ours, theirs)
+    _, embedding = field.density(x)
+    assert torch.equal(field.color(embedding, direction), again.color(embedding, direction))
+
+
+def test_initialisation_follows_the_generator_and_density_scale_multiplies():
+    first, second = (NGPField(**SMALL) for _ in range(2))
+    for field in (first, second):
+        field.initialise(torch.Generator().manual_seed(5))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    x, _ = points()
+    thin, dense = small_field(), small_field(density_scale=8.0)
+    assert torch.allclose(8 * thin.density(x)[0], dense.density(x)[0])
+
+
+@pytest.mark.parametrize("value", [1e4, -1e4])
+def test_extreme_parameters_give_finite_density_and_gradient(value):
+    field, (x, _) = small_field(), points(50)
+    with torch.no_grad():
+        field.density_mlp[-1].fill_(value)
+    sigma, _ = field.density(x)
+    sigma.sum().backward()
+    assert torch.isfinite(sigma).all() and all(torch.isfinite(p.grad).all() for p in [field.table, *field.density_mlp])

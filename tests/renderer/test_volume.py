@@ -1,0 +1,167 @@
+"""Volume renderer against integrals by hand: closed form · brute force · packed = dense · culled = full grid · light."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from nerfcore.ops.occupancy import occupancy_pack
+from nerfcore.renderer.volume import Marching, lit_samples, render_rays, render_samples, sample_rays
+from nerfcore.types import Samples
+from tests.analytic import Ball, Blob, full_grid
+
+ONE_BOX = Marching.for_cascades(1)
+
+
+def rays_into_the_box(n=40, seed=0) -> tuple[Tensor, Tensor]:
+    """From a sphere around the box towards points near its middle."""
+    generator = torch.Generator().manual_seed(seed)
+    origin = 0.5 + 1.5 * torch.nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=-1)
+    target = 0.3 + 0.4 * torch.rand(n, 3, generator=generator)
+    return origin, torch.nn.functional.normalize(target - origin, dim=-1)
+
+
+def brute_force(field, origin, direction, steps=4000):
+    """Colour [3], opacity and distance of one ray by many equal steps over the whole box, float64."""
+    origin, direction = origin.double(), direction.double()
+    corners = torch.stack((-origin / direction, (1 - origin) / direction))
+    near, far = corners.amin(0).max().item(), corners.amax(0).min().item()
+    dt = (far - near) / steps
+    t = near + dt * (torch.arange(steps, dtype=torch.float64) + 0.5)
+    x = origin + t[:, None] * direction
+    sigma, embedding = field.density(x)
+    before = torch.exp(-(sigma.cumsum(0) - sigma) * dt)
+    weight = before * (1 - torch.exp(-sigma * dt))
+    return (weight[:, None] * field.color(embedding, direction.expand_as(x))).sum(0), weight.sum(), (weight * t).sum()
+
+
+def test_blob_equals_brute_force_and_closed_form(backend, device):
+    field, (origin, direction) = Blob(), rays_into_the_box()
+    grid = full_grid(backend=backend)
+    grid.bits = grid.bits.to(device)
+    box_rays = origin.to(device), direction.to(device)
+    samples = sample_rays(*box_rays, grid, ONE_BOX, backend=backend)
+    rgb, opacity, distance, _ = render_samples(field, *box_rays, samples, backend=backend)
+    # steps of about 1/300 of the box err by their square times the curvature
+    for r in range(len(origin)):
+        color, alpha, depth = brute_force(field, origin[r], direction[r])
+        assert torch.allclose(rgb[r].cpu().double(), color, atol=5e-4)
+        assert opacity[r].item() == pytest.approx(alpha.item(), abs=2e-4)
+        assert distance[r].item() == pytest.approx(depth.item(), abs=5e-4)
+    offset = origin - torch.tensor(field.config["center"])
+    along = (offset * direction).sum(-1)
+    passing = (offset.square().sum(-1) - along.square()) / field.config["sigma"] ** 2
+    depth = field.config["peak"] * field.config["sigma"] * math.sqrt(2 * math.pi) * torch.exp(-0.5 * passing)
+    assert torch.allclose(opacity.cpu(), 1 - torch.exp(-depth), atol=5e-4)  # the tails outside the box hold 1e-4
+
+
+@pytest.mark.parametrize("field", [Blob(), Ball(), Ball(radius=2.0, density=0.02, rgb=(1.0, 1.0, 1.0))], ids=["blob", "ball", "haze"])
+def test_pictures_equal_what_training_sees(field):
+    """render_rays skips colours that do not show; also where a haze is too thin for any one sample to matter alone."""
+    grid, rays = full_grid(), rays_into_the_box()
+    picture = render_rays(field, *rays, grid, ONE_BOX)
+    trained = render_samples(field, *rays, sample_rays(*rays, grid, ONE_BOX))
+    assert trained[1].max() > 0.01
+    assert torch.allclose(picture[0], trained[0], atol=1 / 255)  # one level of an 8-bit picture
+    assert torch.allclose(picture[1], trained[1]) and torch.allclose(picture[2], trained[2])
+
+
+def test_packed_equals_dense(backend, device):
+    """The same samples, padded to [R, K] and summed by a loop over K."""
+    field, (origin, direction) = Blob(), rays_into_the_box()
+    origin[3] += 10  # a ray that misses
+    grid = full_grid(backend=backend)
+    grid.bits = grid.bits.to(device)
+    origin, direction = origin.to(device), direction.to(device)
+    samples = sample_rays(origin, direction, grid, ONE_BOX, backend=backend)
+    rgb, opacity, distance, weights = render_samples(field, origin, direction, samples, backend=backend)
+    count = (samples.ray_offsets[1:] - samples.ray_offsets[:-1]).cpu()
+    assert count[3] == 0 and len(weights) == int(count.sum())
+    light, color, alpha, depth = torch.ones(40), torch.zeros(40, 3), torch.zeros(40), torch.zeros(40)
+    start, end, o, d = (v.cpu() for v in (samples.t_start, samples.t_end, origin, direction))
+    for k in range(int(count.max())):
+        index = (samples.ray_offsets[:-1].cpu() + k).clamp(max=len(start) - 1)
+        middle = (start[index] + end[index]) / 2
+        sigma, embedding = field.density(o + middle[:, None] * d)
+        weight = torch.where(k < count, light * (1 - torch.exp(-sigma * (end - start)[index])), 0)
+        weight = torch.where(light < 1e-4, 0, weight)
+        color += weight[:, None] * field.color(embedding, d)
+        alpha, depth, light = alpha + weight, depth + weight * middle, light - weight
+    for ours, theirs in ((rgb, color), (opacity, alpha), (distance, depth)):
+        assert torch.allclose(ours.cpu(), theirs, atol=2e-5)
+
+
+def test_culling_empty_cells_changes_nothing(backend, device):
+    field, (origin, direction) = Ball(density=30.0), rays_into_the_box()
+    grids = [full_grid(backend=backend) for _ in range(2)]
+    axis = (torch.arange(32) + 0.5) / 32
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    reach = (torch.stack((x, y, z), -1) - 0.5).norm(dim=-1) - 3**0.5 / 64
+    grids[1].bits = occupancy_pack((reach < field.config["radius"]).float().flatten(), 0.5, backend="reference")
+    assert 0.05 < grids[1].occupied_share < 0.2
+    pictures, sizes = [], []
+    for grid in grids:
+        grid.bits = grid.bits.to(device)
+        field = field.to(device)
+        samples = sample_rays(origin.to(device), direction.to(device), grid, ONE_BOX, backend=backend)
+        pictures.append(render_samples(field, origin.to(device), direction.to(device), samples, backend=backend)[:3])
+        sizes.append(len(samples))
+    assert sizes[1] < 0.6 * sizes[0]
+    for full, culled in zip(*pictures, strict=True):
+        assert torch.allclose(full, culled, atol=1e-6)
+
+
+def test_samples_lie_in_the_box_beyond_near_in_every_cascade():
+    for cascades in (1, 3):
+        marching, (origin, direction) = Marching.for_cascades(cascades), rays_into_the_box()
+        samples = sample_rays(0.5 + 0.3 * (origin - 0.5), direction, full_grid(cascades=cascades), marching)
+        ray = samples.ray_indices
+        x = 0.5 + 0.3 * (origin - 0.5)[ray] + direction[ray] * samples.t_mid[:, None]
+        assert len(samples) and ((x >= 0) & (x <= 1)).all() and (samples.t_start >= marching.near - 1e-6).all()
+
+
+def test_normals_face_outward_and_come_from_where_the_ray_ends():
+    field = Blob(peak=400.0)
+    origin, direction = rays_into_the_box()
+    _, opacity, distance, normal = render_rays(field, origin, direction, full_grid(), ONE_BOX, normals=True)
+    hit = opacity > 0.99
+    x = origin + direction * distance[:, None]
+    expected = torch.nn.functional.normalize(x - torch.tensor(field.config["center"]), dim=-1)
+    assert hit.sum() > 10 and (normal * expected).sum(-1)[hit].min() > 0.995
+
+
+@pytest.mark.parametrize("darkest", [1e-3, 0.3])
+def test_lit_samples_is_a_running_sum(darkest):
+    generator = torch.Generator().manual_seed(4)
+    counts = [0, 5, 1, 0, 30, 0]
+    offsets = torch.tensor([0, *counts]).cumsum(0)
+    weights = torch.rand(36, generator=generator) * 0.3
+    samples = Samples(torch.zeros(36), torch.ones(36), offsets)
+    expected = []
+    for ray in range(len(counts)):
+        light = 1.0
+        for weight in weights[offsets[ray] : offsets[ray + 1]].tolist():
+            expected.append(light > darkest)
+            light -= weight
+    assert lit_samples(weights, samples, samples.ray_indices, darkest).tolist() == expected
+
+
+def test_light_is_noted_in_front_of_the_surface_only():
+    """A ray along x meets a dense ball: blocks up to its near side are seen, those behind it are not."""
+    grid, field = full_grid(), Ball()
+    origin, direction = torch.tensor([[-0.5, 0.51, 0.51]]), torch.tensor([[1.0, 0.0, 0.0]])
+    samples = sample_rays(origin, direction, grid, ONE_BOX)
+    render_samples(field, origin, direction, samples, grid)
+    row = grid.seen.view(8, 8, 8)[4, 4]
+    assert row.tolist() == [True, True, True, False, False, False, False, False] and grid.seen.sum() == 3
+
+
+def test_no_rays_and_no_samples():
+    nothing = torch.zeros(0, 3)
+    samples = sample_rays(nothing, nothing, full_grid(), ONE_BOX)
+    rgb, opacity, *_ = render_samples(Blob(), nothing, nothing, samples, full_grid())
+    assert rgb.shape == (0, 3) and opacity.shape == (0,)
+    away = torch.full((2, 3), 5.0), torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+    rgb, opacity, distance, normal = render_rays(Blob(), *away, full_grid(), ONE_BOX, normals=True)
+    assert not rgb.any() and not opacity.any() and not distance.any() and not normal.any()

@@ -1,0 +1,36 @@
+"""TrainConfig: defaults · budgets · bad values in words · through YAML and back."""
+
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from nerfcore.errors import NerfcoreError
+from nerfcore.training.config import FIELD_PRESETS, TrainConfig
+
+
+def test_five_minutes_unless_told_otherwise():
+    assert TrainConfig().minutes == 5
+    assert TrainConfig(steps=10).minutes is None and TrainConfig(minutes=0.5).steps is None
+    with pytest.raises(NerfcoreError, match="give minutes or steps, not both"):
+        TrainConfig(minutes=1, steps=10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(minutes=0), "budget must be positive"), (dict(minutes=-1.0), "budget must be positive"), (dict(steps=0), "budget must be positive"),
+        (dict(preset="huge"), "preset must be one of fast, default, best, got 'huge'"),
+        (dict(downscale=0), "downscale must be 1 or more, got 0"), (dict(minutes=float("nan")), "budget must be positive"),
+    ],
+    ids=str,
+)
+def test_bad_values_are_told_in_words(settings, message):
+    with pytest.raises(NerfcoreError, match=message):
+        TrainConfig(**settings)
+
+
+@pytest.mark.parametrize("preset", FIELD_PRESETS)
+def test_survives_yaml(preset):
+    config = TrainConfig(steps=7, preset=preset, seed=3, field_config=dict(log2_table=9))
+    assert TrainConfig(**yaml.safe_load(yaml.safe_dump(asdict(config)))) == config

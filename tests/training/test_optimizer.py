@@ -1,0 +1,66 @@
+"""Adam over named parameters against torch.optim.Adam, and through its state."""
+
+import torch
+from torch import nn
+
+from nerfcore.testing import assert_matches
+from nerfcore.training.optimizer import Adam
+
+
+def parameters(dtype=torch.float32) -> dict[str, nn.Parameter]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = dict(table=(50, 4), matrix=(7, 3))
+    return {name: nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for name, shape in shapes.items()}
+
+
+def gradients(step: int, like: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(100 + step)
+    return {name: torch.randn(p.shape, generator=generator).to(p) for name, p in like.items()}
+
+
+def train(own, optimizer, steps):
+    for step in steps:
+        for name, gradient in gradients(step, own).items():
+            own[name].grad = gradient
+        optimizer.step(0.01 / (1 + step))
+
+
+def test_equals_torch_with_a_rate_of_its_own_each_step(backend, device):
+    ours = {name: nn.Parameter(p.detach().to(device)) for name, p in parameters().items()}
+    train_ours = Adam(ours.items(), backend)
+    for step in range(30):
+        for name, gradient in gradients(step, parameters()).items():
+            ours[name].grad = gradient.to(device)
+        train_ours.step(0.01 / (1 + step))
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        theirs = parameters(dtype)
+        optimizer = torch.optim.Adam(theirs.values(), betas=(0.9, 0.99), eps=1e-15)
+        for step in range(30):
+            for name, gradient in gradients(step, theirs).items():
+                theirs[name].grad = gradient
+            optimizer.param_groups[0]["lr"] = 0.01 / (1 + step)
+            optimizer.step()
+        results.append(theirs)
+    for name, value in ours.items():
+        assert_matches(value.cpu(), *(result[name] for result in results), what=name)
+        assert value.grad is None
+
+
+def test_state_carries_on_exactly():
+    whole, half = parameters(), parameters()
+    first, second = Adam(whole.items()), Adam(half.items())
+    train(whole, first, range(10))
+    train(half, second, range(4))
+    again = Adam(half.items())
+    again.load_state({k: v.clone() for k, v in second.state().items()}, second.step_count)
+    train(half, again, range(4, 10))
+    assert all(torch.equal(whole[name], half[name]) for name in whole) and again.step_count == 10
+
+
+def test_a_parameter_without_gradient_keeps_still():
+    own = parameters()
+    before, optimizer = own["table"].detach().clone(), Adam(own.items())
+    own["matrix"].grad = torch.ones_like(own["matrix"])
+    optimizer.step(0.1)
+    assert torch.equal(own["table"], before) and not any(m.any() for m in optimizer.moments["table"])

@@ -1,0 +1,135 @@
+"""Trainer: repeatable to the bit · resumed = unbroken · learns · the ray budget · names what went bad."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import nerfcore
+from nerfcore.errors import NerfcoreError
+from nerfcore.training import trainer as trainer_module
+from nerfcore.training.config import TrainConfig
+from nerfcore.training.evaluate import evaluate
+from nerfcore.training.trainer import Trainer, finest_resolution, seen_by_a_camera
+
+SMALL = TrainConfig(steps=400, preset="fast", samples_per_step=4096, min_rays=64, occupancy_resolution=32)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """The built-in scene at 25 x 25 pixels."""
+    return nerfcore.load_scene(downscale=8)
+
+
+def run(trainer: Trainer, until: int) -> Trainer:
+    while trainer.steps < until:
+        trainer.step()
+    return trainer
+
+
+def same(ours: Trainer, theirs: Trainer) -> None:
+    for (name, a), b in zip(ours.field.named_parameters(), theirs.field.parameters(), strict=True):
+        assert torch.equal(a, b), f"{name} differs by up to {(a - b).abs().max()}"
+    assert torch.equal(ours.occupancy.density, theirs.occupancy.density) and torch.equal(ours.occupancy.bits, theirs.occupancy.bits)
+    assert (ours.rays, ours.samples, ours.num_rays) == (theirs.rays, theirs.samples, theirs.num_rays)
+
+
+def test_same_seed_same_bits_for_any_number_of_threads(scene):
+    threads, trained = torch.get_num_threads(), []
+    config = dataclasses.replace(SMALL, samples_per_step=1 << 15, min_rays=512, occupancy_resolution=64)
+    try:
+        for n in (1, 2, 2):
+            torch.set_num_threads(n)
+            trained.append(run(Trainer(scene, config), 30))
+    finally:
+        torch.set_num_threads(threads)
+    same(trained[1], trained[2])
+    same(trained[0], trained[1])
+
+
+def test_another_seed_is_another_run(scene):
+    one, two = (run(Trainer(scene, dataclasses.replace(SMALL, seed=seed)), 2) for seed in (0, 1))
+    assert not torch.equal(one.field.table, two.field.table)
+
+
+def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(scene, monkeypatch):
+    """Resumed early, at the change to late training, and between two times of forgetting hidden space."""
+    monkeypatch.setattr(trainer_module, "EARLY_STEPS", 32)
+    monkeypatch.setattr(trainer_module, "FORGET_RAYS", 3000)
+    states, trainer = {}, Trainer(scene, SMALL)
+    for step in (15, 32, 48, 61):
+        tensors, description = run(trainer, step).state()
+        states[step] = {k: v.clone() for k, v in tensors.items()}, description
+    run(trainer, 80)
+    for step, state in states.items():
+        resumed = Trainer(scene, SMALL)
+        resumed.load_state(*state)
+        assert resumed.steps == step and resumed.occupancy.occupied_share > 0
+        same(run(resumed, 80), trainer)
+
+
+def test_time_goes_on_counting(scene):
+    tensors, description = run(Trainer(scene, SMALL), 15).state()
+    resumed = Trainer(scene, dataclasses.replace(SMALL, steps=30))
+    resumed.load_state(tensors, dict(description, seconds=100.0))
+    assert 100 <= resumed.seconds < 130 and resumed.fraction == 0.5
+    timed = Trainer(scene, dataclasses.replace(SMALL, minutes=5.0, steps=None))
+    timed.load_state(tensors, dict(description, seconds=150.0))
+    assert timed.fraction == pytest.approx(0.5, abs=0.1)
+
+
+def test_learns_the_built_in_scene():
+    """At 50 x 50 pixels, 400 short steps; an untrained or collapsed field stays below 13 dB."""
+    scene = nerfcore.load_scene(downscale=4)
+    config = dataclasses.replace(SMALL, samples_per_step=1 << 14, min_rays=512, occupancy_resolution=64)
+    trainer = run(Trainer(scene, config), 400)
+    views = dataclasses.replace(scene.val, frames=scene.val.frames[:4], offsets=scene.val.offsets[:5])
+    assert evaluate(trainer.model({}), views).metrics["psnr"] >= 20
+    assert trainer.occupancy.occupied_share < 0.5
+
+
+def test_rays_follow_the_samples_they_need(scene):
+    trainer = run(Trainer(scene, SMALL), 40)
+    samples = trainer.samples
+    run(trainer, 60)
+    assert 0.5 < (trainer.samples - samples) / 20 / SMALL.samples_per_step < 1.5
+
+
+@pytest.mark.parametrize("name", ["table", "color_mlp.1"])
+def test_a_bad_tensor_is_named(scene, name):
+    trainer = run(Trainer(scene, SMALL), 1)
+    trainer.check_finite()
+    with torch.no_grad():
+        dict(trainer.field.named_parameters())[name].view(-1)[3] = float("nan")
+    with pytest.raises(NerfcoreError, match=rf"{name} is not finite at step 1"):
+        trainer.check_finite()
+
+
+def test_an_unknown_field_and_a_bad_option_are_told(scene):
+    with pytest.raises(NerfcoreError, match="there is no field 'nerf'; choose ngp"):
+        Trainer(scene, dataclasses.replace(SMALL, field="nerf"))
+    assert Trainer(scene, dataclasses.replace(SMALL, field_config=dict(log2_table=9))).field.config["log2_table"] == 9
+
+
+def test_seen_space_is_what_projects_into_a_picture(scene):
+    """Against every camera by hand, for points; a ball is seen wherever its middle is."""
+    points = torch.rand(400, 3, generator=torch.Generator().manual_seed(0)) * 12 - 6
+    expected = torch.zeros(400, dtype=torch.bool)
+    for frame in scene.train.frames:
+        camera, matrix = frame.camera, torch.eye(4, dtype=torch.float64)
+        matrix[:3] = frame.pose
+        local = (torch.linalg.inv(matrix) @ torch.cat((points.double(), torch.ones(400, 1)), 1).T)[:3]
+        u, v = camera.cx + camera.fl_x * local[0] / -local[2], camera.cy - camera.fl_y * local[1] / -local[2]
+        expected |= (local[2] < 0) & (u >= 0) & (u <= camera.width) & (v >= 0) & (v <= camera.height)
+    assert 20 < expected.sum() < 400
+    assert torch.equal(seen_by_a_camera(scene, points, 1e-6), expected)
+    assert (seen_by_a_camera(scene, points, 0.5) >= expected).all()
+
+
+def test_the_finest_level_is_about_a_pixel_wide(scene):
+    """The footprint of a pixel at the middle of the box, by similar triangles."""
+    frame = scene.train.frames[0]
+    middle = scene.transform.world_box.mean(0)
+    footprint = (frame.pose[:, 3] - middle).norm() / nerfcore.load_scene().train.frames[0].camera.fl_x
+    cells = (1 / scene.transform.scale / footprint).item()
+    assert finest_resolution(nerfcore.load_scene()) == pytest.approx(cells, rel=0.2)
