@@ -1,6 +1,6 @@
-"""Puts what the package reads at run time inside it: the kernel sources and the built-in scene.
+"""Puts what the package reads at run time inside it: the kernel sources, the built-in scene and the benchmarks.
 
-Everything else is in pyproject.toml. A checkout (also an editable install) finds both folders beside the package.
+Everything else is in pyproject.toml. A checkout (also an editable install) finds the folders beside the package.
 """
 
 import shutil
@@ -29,7 +29,7 @@ class BuildWithSources(build_py):
         inside = Path(self.build_lib) / "nerfcore"
         for folder in INSIDE:
             for source in sorted((ROOT / folder).rglob("*")):
-                if source.is_file():
+                if source.is_file() and "__pycache__" not in source.parts:
                     yield source, inside / source.relative_to(ROOT)
 
 

@@ -55,10 +55,14 @@ def full_grid(resolution: int = 32, cascades: int = 1, backend: str = "auto") ->
     return OccupancyGrid(resolution, cascades, Marching.for_cascades(cascades).step, backend=backend)
 
 
-def model_of(field: Field, scale: float = 0.25, translation=(0.5, 0.5, 0.5), cascades: int = 1, num_views: int = 8) -> Model:
+def model_of(
+    field: Field, scale: float = 0.25, translation=(0.5, 0.5, 0.5), cascades: int = 1, num_views: int = 8
+) -> Model:
     """A model whose cameras look at the middle of the box from two rings around it."""
     transform = SceneTransform(scale, tuple(translation))
     middle = transform.world_box.mean(0)
     poses = torch.cat([orbit(middle, 1.5 / scale, elevation, num_views // 2) for elevation in (0.7, -0.7)])
     cameras = [(f"view {i}", Camera(64, 64, 70.0, 70.0, 32.0, 32.0), pose) for i, pose in enumerate(poses)]
-    return Model(field, full_grid(cascades=cascades), Marching.for_cascades(cascades), transform, cameras, dict(version="test"))
+    return Model(
+        field, full_grid(cascades=cascades), Marching.for_cascades(cascades), transform, cameras, dict(version="test")
+    )

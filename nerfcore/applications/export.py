@@ -40,7 +40,7 @@ def export_mesh(model: Model, path: str | Path, resolution: int = 256, iso: floa
 def seen_by_the_cameras(model: Model) -> list[View]:
     """What (at most 64, evenly chosen) training cameras see of the model."""
     views = []
-    for _, camera, pose in model.cameras[:: math.ceil(len(model.cameras) / MAX_VIEWS)]:
+    for _, camera, pose in model.cameras[:: max(1, math.ceil(len(model.cameras) / MAX_VIEWS))]:
         camera = camera.downscaled(max(1, max(camera.width, camera.height) // VIEW_PIXELS))
         image = model.render_image(camera, pose)
 

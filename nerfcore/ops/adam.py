@@ -45,8 +45,7 @@ def adam_step(
 
 def adam_step_reference(param, gradient, first, second, rate, betas, epsilon, correct2) -> None:
     touched = gradient != 0
-    m = betas[0] * first + (1 - betas[0]) * gradient
-    v = betas[1] * second + (1 - betas[1]) * gradient * gradient
-    param.copy_(torch.where(touched, param - rate * m / (v.sqrt() * correct2 + epsilon), param))
-    first.copy_(torch.where(touched, m, first))
-    second.copy_(torch.where(touched, v, second))
+    first.copy_(torch.where(touched, torch.lerp(first, gradient, 1 - betas[0]), first))
+    second.copy_(torch.where(touched, (second * betas[1]).addcmul_(gradient, gradient, value=1 - betas[1]), second))
+    update = first / (second.sqrt() * correct2).add_(epsilon)
+    param.sub_(update.masked_fill_(~touched, 0), alpha=rate)

@@ -107,29 +107,58 @@ class _HashGrid(torch.autograd.Function):
 
 
 def hash_grid_reference(x: Tensor, table: Tensor, levels: HashGridLevels) -> Tensor:
-    """The same with one gather per level and corner."""
+    """The same, all corners of a level at once, by the fastest operations that PyTorch has for it."""
     out = []
-    clamped = x.clamp(0, 1)
-    for level, (scale, resolution) in enumerate(zip(levels.scale, levels.resolution, strict=True)):
-        base, size = levels.offset[level], levels.offset[level + 1] - levels.offset[level]
+    clamped = x.clamp(0, 1).t().contiguous()  # [D, N]: long rows, because short ones are slow
+    sizes = [end - start for start, end in zip(levels.offset[:-1], levels.offset[1:], strict=True)]
+    # split: the gradients of the levels are laid end to end, where slices would each fill a whole table
+    for scale, resolution, part in zip(levels.scale, levels.resolution, table.split(sizes), strict=True):
         # float64 rounded to the working type is what fma gives; the plain product and sum differ by 1.5e-4
         position = (clamped.double() * scale + 0.5).to(x.dtype)
         lower = position.detach().floor()
         fraction = position - lower
-        lower = lower.nan_to_num().long()
-        feature = 0
-        for corner in range(2**levels.dims):
-            bit = [corner >> d & 1 for d in range(levels.dims)]
-            at = [lower[:, d] + bit[d] for d in range(levels.dims)]
-            if resolution**levels.dims > size:
-                entry = at[0] * PRIMES[0]
-                for d in range(1, levels.dims):
-                    entry = entry ^ (at[d] * PRIMES[d])
-            else:
-                entry = at[-1]
-                for d in range(levels.dims - 2, -1, -1):
-                    entry = entry * resolution + at[d]
-            weight = torch.stack([fraction[:, d] if bit[d] else 1 - fraction[:, d] for d in range(levels.dims)]).prod(0)
-            feature = feature + weight[:, None] * table[base + entry % size]
-        out.append(feature)
+        lower = lower.nan_to_num().int()
+        hashed = resolution**levels.dims > len(part)
+        entry, weight = 0, 1
+        for d in range(levels.dims):
+            factor = (PRIMES[d] + 2**31) % 2**32 - 2**31 if hashed else resolution**d  # wraps as uint32 does
+            shape = [*(2 if d == axis else 1 for axis in reversed(range(levels.dims))), -1]
+            at = (torch.stack((lower[d], lower[d] + 1)) * factor).view(shape)
+            entry = entry ^ at if hashed else entry + at
+            weight = weight * torch.stack((1 - fraction[d], fraction[d])).view(shape)
+        entry = entry & len(part) - 1 if hashed else entry % len(part)
+        out.append(_Blend.apply(part, entry.flatten(0, -2), weight.flatten(0, -2)))
     return torch.cat(out, -1)
+
+
+class _Blend(torch.autograd.Function):
+    """``out[n] = sum_k weight[k, n] table[entry[k, n]]``. table [E, F], entry int32 and weight [K, N] -> [N, F].
+
+    The backward pass of ``embedding_bag`` itself is slow; scattering pairs of features as complex numbers is not.
+    """
+
+    @staticmethod
+    def forward(ctx, table, entry, weight):
+        ctx.save_for_backward(table, entry, weight)
+        return torch.nn.functional.embedding_bag(
+            entry.t().contiguous(), table, mode="sum", per_sample_weights=weight.t().contiguous()
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_out):
+        table, entry, weight = ctx.saved_tensors
+        entry, paired = entry.long(), table.shape[1] % 2 == 0
+        grad_table = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            columns = torch.view_as_complex(grad_out.reshape(len(grad_out), -1, 2)) if paired else grad_out
+            zeros = columns.new_zeros(len(table))
+            grads = [
+                zeros.scatter_add(0, entry.flatten(), (weight * column).flatten())
+                for column in columns.unbind(1)
+            ]
+            grad_table = torch.stack(grads, 1)
+            grad_table = torch.view_as_real(grad_table).flatten(1) if paired else grad_table
+        if ctx.needs_input_grad[2]:
+            grad_weight = (table[entry] * grad_out).sum(-1)
+        return grad_table, None, grad_weight

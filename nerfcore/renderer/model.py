@@ -118,7 +118,9 @@ class Model:
         tensors = {f"field.{k}": v for k, v in self.field.state_dict().items()} | {
             "occupancy.bits": self.occupancy.bits
         }
-        tensors["camera.poses"] = torch.stack([pose for _, _, pose in self.cameras])
+        tensors["camera.poses"] = torch.zeros(len(self.cameras), 3, 4)
+        for target, (_, _, pose) in zip(tensors["camera.poses"], self.cameras, strict=True):
+            target.copy_(pose)
         description = dict(
             field=self.field.name,
             field_config=self.field.config,

@@ -101,8 +101,10 @@ class OccupancyGrid:
         occupancy_update(self.density, cells, density(points), EARLY_DECAY if settle else DECAY, backend=self.backend)
         # early in training everything is thin: half the mean of the inner cascade keeps what is not emptier than the
         # rest
-        inner = self.density[: self.resolution**3].clamp(min=0).mean().item()
-        self.threshold = min(OPTICAL_THICKNESS / self.step, 0.5 * inner) if settle else OPTICAL_THICKNESS / self.step
+        self.threshold = OPTICAL_THICKNESS / self.step
+        if settle or not (self.density > self.threshold).any():
+            inner = self.density[: self.resolution**3].clamp(min=0).mean().item()
+            self.threshold = min(self.threshold, 0.5 * inner)
         self.bits = self._pack()
 
     def occupied(self, x: Tensor) -> Tensor:

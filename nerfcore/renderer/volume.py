@@ -33,6 +33,10 @@ class Marching:
         return cls(step=3**0.5 / 512 * side, cone_angle=0.0 if cascades == 1 else 1 / 256, near=0.1 * side)
 
 
+SHOWS = 2e-5
+"""Weight below which a picture leaves out a sample's colour."""
+
+
 def sample_rays(
     origin: Tensor,
     direction: Tensor,
@@ -113,10 +117,12 @@ def render_rays(
     sigma, embedding = field.density(x)
     rgb = torch.zeros_like(x)
     _, opacity, distance, weight = composite(sigma, rgb, samples, backend=backend)
-    shows = torch.nonzero(weight > 1e-4).squeeze(1)
+    shows = torch.nonzero(weight > SHOWS).squeeze(1)
     shown_ray = ray[shows]
     shown = field.color(embedding[shows], direction, shown_ray)
+    shown_weight = torch.zeros_like(opacity).index_add_(0, shown_ray, weight[shows])
     color = torch.zeros_like(origin).index_add_(0, shown_ray, weight[shows, None] * shown)
+    color *= (opacity / shown_weight.clamp(min=1e-10))[:, None]  # what was left out has the colour of the rest
     if not normals:
         return color, opacity, distance, None
     normal = torch.zeros_like(origin).index_add_(0, shown_ray, weight[shows, None] * field.normal(x[shows]))

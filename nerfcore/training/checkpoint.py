@@ -59,7 +59,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         with safe_open(path, "pt") as file:
             description = json.loads((file.metadata() or {})[KEY])
             tensors = {k: file.get_tensor(k) for k in file.keys()}
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        if not isinstance(description, dict):
+            raise ValueError("its header is not an object")
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ModelError(
             f"{path} is damaged or was not written by nerfcore ({error}); train it again or restore a copy"
         ) from error

@@ -47,7 +47,7 @@ class TrainConfig:
             object.__setattr__(self, "minutes", 5.0)
         if self.minutes is not None and self.steps is not None:
             raise NerfcoreError(f"give minutes or steps, not both: got minutes={self.minutes}, steps={self.steps}")
-        if self.minutes is not None and self.minutes <= 0 or self.steps is not None and self.steps < 1:
+        if self.minutes is not None and not self.minutes > 0 or self.steps is not None and self.steps < 1:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
         if self.preset not in FIELD_PRESETS:
             raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")

@@ -99,7 +99,7 @@ class Trainer:
         config, early = self.config, self.steps < EARLY_STEPS
         if self.steps % OCCUPANCY_EVERY == 0:
             total, recent = len(self.occupancy.density), self.samples - self.samples_at_update
-            cells = total // 4 if early else min(recent // SAMPLES_PER_CELL, total)
+            cells = total // 4 if early else min(max(recent // SAMPLES_PER_CELL, total // 256), total)
             self.occupancy.update(lambda x: self.field.density(x)[0], cells, self.generator, settle=early)
             self.samples_at_update = self.samples
             if self.rays - self.rays_at_forget > FORGET_RAYS and not early:

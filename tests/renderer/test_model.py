@@ -31,7 +31,9 @@ def ball_hit(rays: Rays, center, radius) -> torch.Tensor:
     return torch.where(inside > 0, -along - inside.clamp(min=0).sqrt(), math.inf)
 
 
-@pytest.mark.parametrize(("background", "rgb"), [("white", (1.0, 1, 1)), ("black", (0.0, 0, 0)), ((0.1, 0.5, 0.2), (0.1, 0.5, 0.2))])
+@pytest.mark.parametrize(
+    ("background", "rgb"), [("white", (1.0, 1, 1)), ("black", (0.0, 0, 0)), ((0.1, 0.5, 0.2), (0.1, 0.5, 0.2))]
+)
 def test_picture_of_a_ball_has_the_closed_form(background, rgb):
     model = model_of(Ball())  # world: radius 1 about the origin
     image = model.render_image(CAMERA, POSE, background, normals=False)
@@ -39,7 +41,9 @@ def test_picture_of_a_ball_has_the_closed_form(background, rgb):
     rays = camera_rays(CAMERA, POSE)
     step = model.marching.step / model.transform.scale
     hit = ball_hit(rays, (0.0, 0.0, 0.0), 1.0)
-    grazing = (ball_hit(rays, (0.0, 0.0, 0.0), 1 + step) < math.inf) & (ball_hit(rays, (0.0, 0.0, 0.0), 1 - step) == math.inf)
+    grazing = (ball_hit(rays, (0.0, 0.0, 0.0), 1 + step) < math.inf) & (
+        ball_hit(rays, (0.0, 0.0, 0.0), 1 - step) == math.inf
+    )
     inside, outside = (hit < math.inf) & ~grazing, (hit == math.inf) & ~grazing
     flat = {name: value.flatten(0, 1) for name, value in image.items()}
     assert inside.sum() > 100 and outside.sum() > 100
@@ -102,7 +106,9 @@ def test_the_transform_carries_the_result_along():
     moved = Rays(2 * rays.origin + shift, rays.direction, rays.z_scale)
     ours, theirs = small.render(rays), large.render(moved)
     assert ours.opacity.max() > 0.5
-    assert torch.allclose(ours.rgb, theirs.rgb, atol=1e-4) and torch.allclose(2 * ours.distance, theirs.distance, atol=1e-2)
+    assert torch.allclose(ours.rgb, theirs.rgb, atol=1e-4) and torch.allclose(
+        2 * ours.distance, theirs.distance, atol=1e-2
+    )
     points = torch.rand(100, 3, generator=torch.Generator().manual_seed(2)) - 0.5
     assert torch.allclose(small.density(points), 2 * large.density(2 * points + shift), rtol=1e-3)
 
@@ -148,7 +154,15 @@ def test_damaged_foreign_newer_and_missing_files(trained_like, tmp_path):
     assert one_sentence(error)
     write_tensors(path, *trained_like.state())
     whole = path.read_bytes()
-    for content in (b"", whole[:5], whole[:200], whole[:-1], whole[: len(whole) // 2], b"x" * 5000, b"\xff" * 8 + whole[8:]):
+    for content in (
+        b"",
+        whole[:5],
+        whole[:200],
+        whole[:-1],
+        whole[: len(whole) // 2],
+        b"x" * 5000,
+        b"\xff" * 8 + whole[8:],
+    ):
         path.write_bytes(content)
         with pytest.raises(ModelError, match="damaged or was not written by nerfcore") as error:
             nerfcore.load(path)
@@ -170,8 +184,15 @@ def change(description, *keys, value):
 @pytest.mark.parametrize(
     ("keys", "value"),
     [
-        (("field",), "unheard-of"), (("field_config", "num_levels"), 3), (("field_config", "log2_table"), 9), (("field_config", "new"), 1),
-        (("occupancy", "resolution"), "many"), (("cameras",), []), (("marching",), {}), (("transform",), {"scale": 1}), (("field_config",), 5),
+        (("field",), "unheard-of"),
+        (("field_config", "num_levels"), 3),
+        (("field_config", "log2_table"), 9),
+        (("field_config", "new"), 1),
+        (("occupancy", "resolution"), "many"),
+        (("cameras",), []),
+        (("marching",), {}),
+        (("transform",), {"scale": 1}),
+        (("field_config",), 5),
         (("field_config", "features"), -1),
     ],
     ids=str,

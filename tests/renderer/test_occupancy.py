@@ -84,7 +84,9 @@ def test_updates_settle_on_the_truth(backend, device, cascades):
     for step in range(60):
         grid.update(ball, len(grid.density) // 2, generator, settle=step < 30)
     x = centres(cascades)
-    half_diagonal = 3**0.5 / 2 / G * torch.tensor([0.5 ** (cascades - 1 - c) for c in range(cascades)]).repeat_interleave(G**3)
+    half_diagonal = (
+        3**0.5 / 2 / G * torch.tensor([0.5 ** (cascades - 1 - c) for c in range(cascades)]).repeat_interleave(G**3)
+    )
     distance, cells = (x - 0.5).norm(dim=-1), occupied_cells(grid)
     inside, outside = distance + half_diagonal < radius, distance - half_diagonal > radius
     assert inside.any() and cells[inside].all() and not cells[outside].any()

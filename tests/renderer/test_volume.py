@@ -56,7 +56,9 @@ def test_blob_equals_brute_force_and_closed_form(backend, device):
     assert torch.allclose(opacity.cpu(), 1 - torch.exp(-depth), atol=5e-4)  # the tails outside the box hold 1e-4
 
 
-@pytest.mark.parametrize("field", [Blob(), Ball(), Ball(radius=2.0, density=0.02, rgb=(1.0, 1.0, 1.0))], ids=["blob", "ball", "haze"])
+@pytest.mark.parametrize(
+    "field", [Blob(), Ball(), Ball(radius=2.0, density=0.02, rgb=(1.0, 1.0, 1.0))], ids=["blob", "ball", "haze"]
+)
 def test_pictures_equal_what_training_sees(field):
     """render_rays skips colours that do not show; also where a haze is too thin for any one sample to matter alone."""
     grid, rays = full_grid(), rays_into_the_box()

@@ -42,7 +42,12 @@ nerfcore.train(out=sys.argv[2], steps=int(sys.argv[3]), **eval(sys.argv[4]))
 
 
 def test_tensors_and_description_come_back(tmp_path):
-    tensors = {"a": torch.randn(3, 4).T, "b": torch.arange(5), "empty": torch.zeros(0, 3), "bytes": torch.tensor([7], dtype=torch.uint8)}
+    tensors = {
+        "a": torch.randn(3, 4).T,
+        "b": torch.arange(5),
+        "empty": torch.zeros(0, 3),
+        "bytes": torch.tensor([7], dtype=torch.uint8),
+    }
     description = dict(text="näme", number=0.1, nested=dict(values=[1, None, True]))
     write_tensors(tmp_path / "deep" / "er" / "x.nerf", tensors, description)
     again, told = read_tensors(tmp_path / "deep" / "er" / "x.nerf")
@@ -51,7 +56,9 @@ def test_tensors_and_description_come_back(tmp_path):
     assert [f.name for f in (tmp_path / "deep" / "er").iterdir()] == ["x.nerf"]
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL") or not os.path.isdir("/proc/self/fd"), reason="needs SIGKILL and /proc")
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGKILL") or not os.path.isdir("/proc/self/fd"), reason="needs SIGKILL and /proc"
+)
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_a_run_killed_in_mid_checkpoint_goes_on_from_the_previous_one(tmp_path, moment):
     """Killed in the fifth write of the checkpoint, the run resumes at step 4 and ends where an unbroken run ends."""
@@ -63,7 +70,9 @@ def test_a_run_killed_in_mid_checkpoint_goes_on_from_the_previous_one(tmp_path, 
     resumed = nerfcore.train(out=tmp_path, steps=STEPS, resume=True, **SMALL)
     straight = nerfcore.train(steps=STEPS, **SMALL)
     assert resumed.metrics["steps"] == STEPS == json.loads((tmp_path / "metrics.json").read_text())["steps"]
-    for (name, ours), theirs in zip(resumed.model.field.named_parameters(), straight.model.field.parameters(), strict=True):
+    for (name, ours), theirs in zip(
+        resumed.model.field.named_parameters(), straight.model.field.parameters(), strict=True
+    ):
         assert torch.equal(ours, theirs), name
     assert not [f for f in tmp_path.rglob("*") if f.name.endswith(".writing")]
 
@@ -123,7 +132,7 @@ def test_output_that_cannot_be_is_an_output_error(tmp_path):
 def test_a_header_that_is_no_object_is_a_model_error(tmp_path):
     write_tensors(tmp_path / "x", {"a": torch.zeros(1)}, {})
     content = (tmp_path / "x").read_bytes()
-    assert content.count(rb'{\"schema\": 1}') == 1
-    (tmp_path / "x").write_bytes(content.replace(rb'{\"schema\": 1}', rb'[\"schema\", 1]'))
+    assert content.count(rb"{\"schema\": 1}") == 1
+    (tmp_path / "x").write_bytes(content.replace(rb"{\"schema\": 1}", rb"[\"schema\", 1]"))
     with pytest.raises(ModelError):
         read_tensors(tmp_path / "x")

@@ -19,9 +19,12 @@ def test_five_minutes_unless_told_otherwise():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(minutes=0), "budget must be positive"), (dict(minutes=-1.0), "budget must be positive"), (dict(steps=0), "budget must be positive"),
+        (dict(minutes=0), "budget must be positive"),
+        (dict(minutes=-1.0), "budget must be positive"),
+        (dict(steps=0), "budget must be positive"),
         (dict(preset="huge"), "preset must be one of fast, default, best, got 'huge'"),
-        (dict(downscale=0), "downscale must be 1 or more, got 0"), (dict(minutes=float("nan")), "budget must be positive"),
+        (dict(downscale=0), "downscale must be 1 or more, got 0"),
+        (dict(minutes=float("nan")), "budget must be positive"),
     ],
     ids=str,
 )

@@ -28,15 +28,25 @@ def test_means_of_the_scores_of_each_image(views, background):
     for i, frame in enumerate(views.frames):
         rgba = views.image(i).numpy().astype(np.float64)
         truth = rgba[..., :3] * rgba[..., 3:] + COLORS[background] * (1 - rgba[..., 3:])
-        picture = np.clip(model.render_image(frame.camera, frame.pose, background)["rgb"].numpy().astype(np.float64), 0, 1)
+        picture = np.clip(
+            model.render_image(frame.camera, frame.pose, background)["rgb"].numpy().astype(np.float64), 0, 1
+        )
         similarity = structural_similarity(
-            truth, picture, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=-1
+            truth,
+            picture,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1.0,
+            channel_axis=-1,
         )
         scores.append((peak_signal_noise_ratio(truth, picture, data_range=1.0), similarity))
         name, shown_truth, prediction = result.pictures[i]
         assert name == frame.name and np.allclose(shown_truth, truth, atol=1e-6) and np.allclose(prediction, picture)
     psnr, ssim = np.mean(scores, axis=0)
-    assert result.metrics["psnr"] == pytest.approx(psnr, abs=1e-3) and result.metrics["ssim"] == pytest.approx(ssim, abs=1e-4)
+    assert result.metrics["psnr"] == pytest.approx(psnr, abs=1e-3) and result.metrics["ssim"] == pytest.approx(
+        ssim, abs=1e-4
+    )
     assert result.metrics["num_eval_images"] == 3 and result.metrics["background"] == background
     assert [p["psnr"] for p in result.metrics["per_image"]] == pytest.approx([s[0] for s in scores], abs=1e-3)
 

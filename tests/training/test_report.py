@@ -13,8 +13,15 @@ from nerfcore.errors import OutputError
 from nerfcore.training.report import compact, duration, write_report
 
 METRICS = {
-    "psnr": 29.1234, "ssim": 0.88127, "steps": 12345, "train_seconds": 200.4, "rays_per_second": 71234.5,
-    "samples_per_second": 1312345.6, "device": "cpu", "num_eval_images": 12, "background": "white",
+    "psnr": 29.1234,
+    "ssim": 0.88127,
+    "steps": 12345,
+    "train_seconds": 200.4,
+    "rays_per_second": 71234.5,
+    "samples_per_second": 1312345.6,
+    "device": "cpu",
+    "num_eval_images": 12,
+    "background": "white",
 }
 CONFIG = {"scene": "a <b> & c", "field": "ngp", "optimizer": {"rate": 0.01}}
 HISTORY = [
@@ -50,8 +57,10 @@ class Page(HTMLParser):
 
 
 def report(folder, count=12, height=30, width=20, history=HISTORY):
-    views = [(f"view {i}", torch.full((height, width, 3), 0.5), torch.full((height, width, 3), 0.5 + 0.01 * i))
-             for i in range(count)]
+    views = [
+        (f"view {i}", torch.full((height, width, 3), 0.5), torch.full((height, width, 3), 0.5 + 0.01 * i))
+        for i in range(count)
+    ]
     scores = [{"name": name, "psnr": 40.0 - i, "ssim": 0.9} for i, (name, _, _) in enumerate(views)]
     path = write_report(folder / "report.html", CONFIG, METRICS | {"per_image": scores}, history, views)
     return Page(path.read_text(encoding="utf-8"))

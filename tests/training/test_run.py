@@ -30,7 +30,14 @@ def finished(scene, tmp_path_factory):
 def test_the_run_folder(finished):
     run, out = finished
     names = {str(f.relative_to(out)) for f in out.rglob("*") if f.is_file()}
-    assert names == {"config.yaml", "metrics.json", "metrics.jsonl", "model.nerf", "report.html", "checkpoint/state.nerf"}
+    assert names == {
+        "config.yaml",
+        "metrics.json",
+        "metrics.jsonl",
+        "model.nerf",
+        "report.html",
+        "checkpoint/state.nerf",
+    }
     metrics = json.loads((out / "metrics.json").read_text())
     promised = "schema psnr ssim num_eval_images background steps train_seconds rays_per_second samples_per_second device backend peak_rss_bytes seed version"
     assert set(promised.split()) <= metrics.keys() and metrics["steps"] == 20 and metrics["seed"] == 3
@@ -65,7 +72,9 @@ def test_interrupted_then_resumed(scene, tmp_path, monkeypatch):
     assert run.interrupted and not run.metrics and not (tmp_path / "metrics.json").exists()
     nerfcore.load(tmp_path)
     stages = []
-    run = nerfcore.train(scene, tmp_path, steps=12, resume=True, on_progress=lambda p: stages.append((p.stage, p.step)), **SMALL)
+    run = nerfcore.train(
+        scene, tmp_path, steps=12, resume=True, on_progress=lambda p: stages.append((p.stage, p.step)), **SMALL
+    )
     assert not run.interrupted and run.metrics["steps"] == 12
     assert [step for stage, step in stages if stage == "training"] == [8, 9, 10, 11, 12]
     assert [stage for stage, _ in stages if stage != "training"][0] == "loading" and stages[-1][0] == "evaluating"

@@ -30,7 +30,9 @@ def run(trainer: Trainer, until: int) -> Trainer:
 def same(ours: Trainer, theirs: Trainer) -> None:
     for (name, a), b in zip(ours.field.named_parameters(), theirs.field.parameters(), strict=True):
         assert torch.equal(a, b), f"{name} differs by up to {(a - b).abs().max()}"
-    assert torch.equal(ours.occupancy.density, theirs.occupancy.density) and torch.equal(ours.occupancy.bits, theirs.occupancy.bits)
+    assert torch.equal(ours.occupancy.density, theirs.occupancy.density) and torch.equal(
+        ours.occupancy.bits, theirs.occupancy.bits
+    )
     assert (ours.rays, ours.samples, ours.num_rays) == (theirs.rays, theirs.samples, theirs.num_rays)
 
 
