@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -155,20 +156,19 @@ def _fit(trainer: Trainer, run: Run, tell: Callable[[Progress], None]) -> None:
             elapsed, seconds, loss = now - reported, trainer.seconds, trainer.loss.item()
             progress = Progress(
                 "training",
-                trainer.steps,
-                trainer.fraction,
-                seconds,
-                seconds / trainer.fraction - seconds,
-                loss,
-                -10 * torch.log10(trainer.loss.detach()).item(),
-                (trainer.rays - rays) / elapsed,
-                (trainer.samples - samples) / elapsed,
-                trainer.num_rays,
+                step=trainer.steps,
+                fraction=trainer.fraction,
+                seconds=seconds,
+                seconds_left=seconds / trainer.fraction - seconds,
+                loss=loss,
+                psnr=-10 * math.log10(max(loss, 1e-20)),
+                rays_per_second=(trainer.rays - rays) / elapsed,
+                samples_per_second=(trainer.samples - samples) / elapsed,
+                num_rays=trainer.num_rays,
             )
-            run.history.append(
-                {k: v for k, v in asdict(progress).items() if k != "stage"} | dict(train_psnr=progress.psnr)
-            )
-            run.history[-1].pop("psnr")
+            record = asdict(progress)
+            record["train_psnr"] = record.pop("psnr")  # psnr is of held-out views, in the record of an evaluation
+            run.history.append({name: value for name, value in record.items() if name != "stage"})
             tell(progress)
             reported, rays, samples = now, trainer.rays, trainer.samples
         if run.out is not None and now - saved > CHECKPOINT_SECONDS:

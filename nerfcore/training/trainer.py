@@ -50,8 +50,10 @@ class Progress:
 
 
 class Trainer:
-    """One run's state; ``step()`` is the whole method. The number of rays follows the samples they need (Müller et al.
-    2022)."""
+    """One run's state; ``step()`` is the whole method.
+
+    The number of rays follows the samples they need, so that a step costs the same throughout (Müller et al. 2022).
+    """
 
     def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu"):
         self.scene, self.config, self.device = scene, config, device
@@ -98,13 +100,7 @@ class Trainer:
         """Draws rays, renders them, compares, and moves the parameters."""
         config, early = self.config, self.steps < EARLY_STEPS
         if self.steps % OCCUPANCY_EVERY == 0:
-            total, recent = len(self.occupancy.density), self.samples - self.samples_at_update
-            cells = total // 4 if early else min(max(recent // SAMPLES_PER_CELL, total // 256), total)
-            self.occupancy.update(lambda x: self.field.density(x)[0], cells, self.generator, settle=early)
-            self.samples_at_update = self.samples
-            if self.rays - self.rays_at_forget > FORGET_RAYS and not early:
-                self.occupancy.forget_hidden()
-                self.rays_at_forget = self.rays
+            self._update_occupancy(early)
         rays, pixel = self.pixels.sample(self.num_rays, self.generator)
         origin = self.scene.transform.to_box(rays.origin)
         jitter, background = self._random(len(rays)), self._random(len(rays), 3)
@@ -120,9 +116,17 @@ class Trainer:
 
         self.steps, self.rays, self.samples = self.steps + 1, self.rays + len(rays), self.samples + len(samples)
         wanted = len(rays) * config.samples_per_step / max(len(samples), 1)
-        self.num_rays = int(
-            min(max(wanted, config.min_rays if early else MIN_LATE_RAYS, len(rays) // 2), 2 * len(rays), MAX_RAYS)
-        )
+        fewest = max(config.min_rays if early else MIN_LATE_RAYS, len(rays) // 2)
+        self.num_rays = int(min(max(wanted, fewest), 2 * len(rays), MAX_RAYS))
+
+    def _update_occupancy(self, early: bool) -> None:
+        total, recent = len(self.occupancy.density), self.samples - self.samples_at_update
+        cells = total // 4 if early else min(max(recent // SAMPLES_PER_CELL, total // 256), total)
+        self.occupancy.update(lambda x: self.field.density(x)[0], cells, self.generator, settle=early)
+        self.samples_at_update = self.samples
+        if self.rays - self.rays_at_forget > FORGET_RAYS and not early:
+            self.occupancy.forget_hidden()
+            self.rays_at_forget = self.rays
 
     def check_finite(self) -> None:
         """Names the first tensor that went bad."""

@@ -82,7 +82,7 @@ def test_normals_are_minus_the_slope_of_the_density(backend, device):
 
 
 def test_config_and_parameters_rebuild_the_field():
-    field, (x, direction) = small_field(density_scale=4.0), points()
+    field, (x, direction) = small_field(), points()
     again = FIELDS["ngp"](**json.loads(json.dumps(field.config)), backend="reference")
     again.load_state_dict(field.state_dict())
     for ours, theirs in zip(field.density(x), again.density(x), strict=True):
@@ -91,14 +91,11 @@ def test_config_and_parameters_rebuild_the_field():
     assert torch.equal(field.color(embedding, direction), again.color(embedding, direction))
 
 
-def test_initialisation_follows_the_generator_and_density_scale_multiplies():
+def test_initialisation_follows_the_generator():
     first, second = (NGPField(**SMALL) for _ in range(2))
     for field in (first, second):
         field.initialise(torch.Generator().manual_seed(5))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    x, _ = points()
-    thin, dense = small_field(), small_field(density_scale=8.0)
-    assert torch.allclose(8 * thin.density(x)[0], dense.density(x)[0])
 
 
 @pytest.mark.parametrize("value", [1e4, -1e4])

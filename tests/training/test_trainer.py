@@ -116,6 +116,7 @@ def test_an_unknown_field_and_a_bad_option_are_told(scene):
 def test_seen_space_is_what_projects_into_a_picture(scene):
     """Against every camera by hand, for points; a ball is seen wherever its middle is."""
     points = torch.rand(400, 3, generator=torch.Generator().manual_seed(0)) * 12 - 6
+    scene = dataclasses.replace(scene, train=dataclasses.replace(scene.train, frames=scene.train.frames[:3]))
     expected = torch.zeros(400, dtype=torch.bool)
     for frame in scene.train.frames:
         camera, matrix = frame.camera, torch.eye(4, dtype=torch.float64)
