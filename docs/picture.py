@@ -18,12 +18,13 @@ def main(run: str) -> None:
     frame, truth = test.frames[VIEW], test.image(VIEW)
     image = model.render_image(frame.camera, frame.pose, normals=True)
     seen = image["opacity"][..., None]
-    distance = image["distance"][..., None] / image["distance"].max()
+    nearest, farthest = image["distance"][image["opacity"] > 0.5].aminmax()
+    shade = 0.9 - 0.7 * (image["distance"][..., None] - nearest) / (farthest - nearest)
     panels = [
         torch.lerp(torch.ones(3), truth[..., :3], truth[..., 3:]),
         image["rgb"],
         torch.lerp(torch.ones(3), 0.5 + 0.5 * image["normal"], seen),
-        torch.lerp(torch.ones(3), (1.4 - distance).expand(-1, -1, 3), seen),
+        torch.lerp(torch.ones(3), shade.expand(-1, -1, 3), seen),
     ]
     picture = torch.cat(panels, 1).clamp(0, 1).mul(255).round().byte()
     imageio.imwrite(Path(__file__).with_name("demo.png"), picture.numpy())
