@@ -59,7 +59,11 @@ def test_export_writes_a_mesh(trained, tmp_path):
 
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     command = [*NERFCORE, "train", *SMALL, "--out", str(tmp_path)]
-    with subprocess.Popen([*command, "--steps", "1000000"], stdout=subprocess.PIPE, text=True) as process:
+    # a shell that put the tests in the background made SIGINT ignored, which children inherit
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen(
+        [*command, "--steps", "1000000"], stdout=subprocess.PIPE, text=True, preexec_fn=listen
+    ) as process:
         for line in process.stdout:
             if line.startswith("training"):
                 process.send_signal(signal.SIGINT)
