@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         row["sources"] = head["sources"]
         if (folder / "mesh.json").is_file():  # of benchmarks/mesh.py
             mesh = json.loads((folder / "mesh.json").read_text())
-            row["mesh"] = {name: mesh[name] for name in ("chamfer_share", "components", "watertight")}
+            row["mesh"] = {"chamfer_share": mesh["chamfer_share"], **mesh["mesh"]}
         rows[row["scene"], row["minutes"], row["downscale"], row["seed"]] = row
         print(f"{row['scene']}: {row['psnr']:.2f} dB, {row['steps']} steps")
     arguments.json.write_text(json.dumps({**head, "rows": list(rows.values())}, indent=1) + "\n")

@@ -41,7 +41,13 @@ def scenes(rows: list[dict]) -> list[str]:
             f"{r['background']} | {r['steps']} | {r['rays_per_second'] / 1e3:.1f} k | {r['samples_per_second'] / 1e6:.2f} M | "
             f"{r['peak_rss_bytes'] / 2**30:.1f} GiB |"
         )
-    return ["## Whole runs on a CPU", "\n".join(lines)]
+    meshes = [
+        f"Mesh of {r['scene']} at 256³: Chamfer distance {r['mesh']['chamfer_share']:.2%} of the box diagonal, "
+        f"{r['mesh']['components']} components, {'' if r['mesh']['watertight'] else 'not '}watertight."
+        for r in rows
+        if "mesh" in r
+    ]
+    return ["## Whole runs on a CPU", "\n".join(lines), *meshes]
 
 
 def step(rows: list[dict]) -> list[str]:
