@@ -1,6 +1,9 @@
-// One SIMD vector of T, as wide as the machine that compiles it, and the three operations that the kernels need.
+// One SIMD vector of T, as wide as the machine that compiles it, and the few operations that the kernels need beyond the
+// compiler's own arithmetic on vectors.
 // The build uses -ffp-contract=off, so that a fused multiply-add happens exactly where it is written.
 #pragma once
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
 #include <immintrin.h>
@@ -19,18 +22,38 @@ constexpr int kSimdBytes = 16, kSimdRegisters = 16;
 template <class T> constexpr int kLanes = kSimdBytes / int(sizeof(T));
 typedef float Floats __attribute__((vector_size(kSimdBytes)));
 typedef double Doubles __attribute__((vector_size(kSimdBytes)));
+// As many 32-bit integers as there are lanes of T.
 template <class T> struct SimdOf;
-template <> struct SimdOf<float> { using type = Floats; };
-template <> struct SimdOf<double> { using type = Doubles; };
+template <> struct SimdOf<float> {
+  using type = Floats;
+  typedef int32_t Signed __attribute__((vector_size(kSimdBytes)));
+  typedef uint32_t Unsigned __attribute__((vector_size(kSimdBytes)));
+};
+template <> struct SimdOf<double> {
+  using type = Doubles;
+  typedef int32_t Signed __attribute__((vector_size(kSimdBytes / 2)));
+  typedef uint32_t Unsigned __attribute__((vector_size(kSimdBytes / 2)));
+};
 template <class T> using Simd = typename SimdOf<T>::type;
+template <class T> using SimdUnsigned = typename SimdOf<T>::Unsigned;
+
+inline int64_t padded_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 template <class T> inline Simd<T> load(const T* p) {
   Simd<T> v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-template <class T> inline void store(T* p, Simd<T> v) { std::memcpy(p, &v, sizeof v); }
+template <class P, class V> inline void store(P* p, V v) { std::memcpy(p, &v, sizeof v); }
 template <class T> inline Simd<T> broadcast(T x) { return x - Simd<T>{}; }
+
+// Towards zero.
+template <class T> inline SimdUnsigned<T> to_unsigned(Simd<T> v) {
+  return (SimdUnsigned<T>)__builtin_convertvector(v, typename SimdOf<T>::Signed);
+}
+template <class T> inline Simd<T> to_simd(SimdUnsigned<T> v) {
+  return __builtin_convertvector((typename SimdOf<T>::Signed)v, Simd<T>);
+}
 
 // a * b + c, rounded once where the machine can.
 #if defined(__AVX512F__)
@@ -43,5 +66,59 @@ inline Doubles fused_multiply_add(Doubles a, Doubles b, Doubles c) { return (Dou
 inline Floats fused_multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 inline Doubles fused_multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
 #endif
+
+// As fused_multiply_add, but rounded once on every machine: for the places where all back ends must agree to the bit.
+template <class T> inline Simd<T> exact_multiply_add(Simd<T> a, Simd<T> b, Simd<T> c) {
+#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
+  return fused_multiply_add(a, b, c);
+#else
+  for (int i = 0; i < kLanes<T>; ++i) c[i] = std::fma(a[i], b[i], c[i]);
+  return c;
+#endif
+}
+
+// exp(x) and exp(x) - 1, both to about an ulp: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial for exp(r) - 1, times 2^n.
+// Below -87 the result stays at exp(-87); a NaN stays a NaN.
+inline void exponential(Floats x, Floats* exp, Floats* expm1) {
+  constexpr float kLow = -87.0f, kHigh = 88.0f, kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  x = x < kLow ? broadcast(kLow) : x;
+  x = x > kHigh ? broadcast(kHigh) : x;
+  const Floats rounded = fused_multiply_add(x, broadcast(1.44269504f), broadcast(kRound)), n = rounded - kRound;
+  Floats r = fused_multiply_add(n, broadcast(-0.693145752f), x);
+  r = fused_multiply_add(n, broadcast(-1.42860677e-6f), r);
+  constexpr float kTaylor[5] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f};
+  Floats p = broadcast(1.0f / 5040);
+  for (int i = 0; i < 5; ++i) p = fused_multiply_add(p, r, broadcast(kTaylor[i]));
+  p = fused_multiply_add(p * r, r, r);
+  typedef SimdOf<float>::Signed Bits;
+  Bits bits;
+  std::memcpy(&bits, &rounded, sizeof bits);
+  bits = (bits - 0x4B400000 + 127) << 23;
+  Floats scale;
+  std::memcpy(&scale, &bits, sizeof scale);
+  *exp = fused_multiply_add(scale, p, scale);
+  *expm1 = fused_multiply_add(scale, p, scale - 1.0f);
+}
+
+inline Floats exp_of(Floats x) {
+  Floats exp, expm1;
+  exponential(x, &exp, &expm1);
+  return exp;
+}
+inline Doubles exp_of(Doubles x) {
+  for (int i = 0; i < kLanes<double>; ++i) x[i] = std::exp(x[i]);
+  return x;
+}
+
+// f(x[i]) in place for n values; `f` maps a vector. The last, partial vector is padded by zeros.
+template <class T, class F> inline void map_in_place(T* x, int64_t n, const F& f) {
+  int64_t i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) store(x + i, f(load(x + i)));
+  if (i == n) return;
+  T rest[kLanes<T>] = {};
+  std::memcpy(rest, x + i, size_t(n - i) * sizeof(T));
+  store(rest, f(load(rest)));
+  std::memcpy(x + i, rest, size_t(n - i) * sizeof(T));
+}
 
 }  // namespace nerfcore

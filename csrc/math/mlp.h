@@ -6,10 +6,6 @@ namespace nerfcore {
 
 enum class OutputActivation : int { kNone = 0, kSigmoid = 1 };
 
-template <class T> NC_HD T output_activation(T x, OutputActivation kind) {
-  return kind == OutputActivation::kSigmoid ? T(1) / (T(1) + std::exp(-x)) : x;
-}
-
 // dL/dx from dL/dy and the activated value y.
 template <class T> NC_HD T output_activation_backward(T y, T grad_y, OutputActivation kind) {
   return kind == OutputActivation::kSigmoid ? grad_y * y * (T(1) - y) : grad_y;

@@ -1,0 +1,133 @@
+// A block of points on one level of a hash grid: entries and weights of all corners by vector instructions, then the table is
+// read or written corner by corner. Every entry is asked for before the first is used, so that the machine fetches many at once.
+// Shared by the hash_grid operation and by the fused operations that encode. CPU only.
+#pragma once
+#include "core/simd.h"
+#include "math/hash_grid.h"
+
+namespace nerfcore {
+
+constexpr int kBlock = 64;  // points whose corners are held at once; a multiple of every kLanes
+
+// grid_corners of a block.
+template <class T, int D> struct CornerBlock {
+  uint32_t entry[1 << D][kBlock];
+  T weight[1 << D][kBlock];
+  T fraction[D][kBlock];
+
+  // x: [n, D], n <= kBlock.
+  void compute(const T* x, int n, T scale, uint32_t resolution, uint32_t size) {
+    T axis[D][kBlock];  // point by point -> axis by axis
+    for (int i = 0; i < n; ++i)
+      for (int d = 0; d < D; ++d) axis[d][i] = x[i * D + d];
+    for (int i = n; i < int(padded_to(n, kLanes<T>)); ++i)
+      for (int d = 0; d < D; ++d) axis[d][i] = T(0);
+    if (grid_is_hashed<D>(resolution, size)) compute<true>(axis, n, scale, resolution, size);
+    else compute<false>(axis, n, scale, resolution, size);
+  }
+
+  // As grid_position and grid_entry, lane by lane.
+  template <bool HASHED> void compute(const T (&axis)[D][kBlock], int n, T scale, uint32_t resolution, uint32_t size) {
+    constexpr uint32_t kPrimes[3] = {1u, 2654435761u, 805459861u};
+    uint32_t stride = 1;
+    uint32_t factor[D];
+    for (int d = 0; d < D; ++d, stride *= resolution) factor[d] = HASHED ? kPrimes[d] : stride;
+    for (int i = 0; i < n; i += kLanes<T>) {
+      SimdUnsigned<T> side[D][2];
+      Simd<T> near_far[D][2];
+      for (int d = 0; d < D; ++d) {
+        const Simd<T> zero{}, x = load(axis[d] + i);
+        Simd<T> clamped = x > zero ? x : zero;  // a NaN becomes 0: it can spoil values but never an address
+        clamped = clamped < T(1) ? clamped : broadcast(T(1));
+        const Simd<T> position = exact_multiply_add<T>(clamped, broadcast(scale), broadcast(T(0.5)));
+        const SimdUnsigned<T> cell = to_unsigned<T>(position);
+        const Simd<T> inside = x == x ? position - to_simd<T>(cell) : x;
+        side[d][0] = cell * factor[d];
+        side[d][1] = side[d][0] + factor[d];
+        near_far[d][0] = T(1) - inside;
+        near_far[d][1] = inside;
+        store(fraction[d] + i, inside);
+      }
+      for (int c = 0; c < (1 << D); ++c) {
+        SimdUnsigned<T> e = side[0][c & 1];
+        Simd<T> w = near_far[0][c & 1];
+        for (int d = 1; d < D; ++d) {
+          e = HASHED ? e ^ side[d][c >> d & 1] : e + side[d][c >> d & 1];
+          w = w * near_far[d][c >> d & 1];
+        }
+        e = HASHED ? e & (size - 1) : e >= size ? e - size : e;
+        store(entry[c] + i, e);
+        store(weight[c] + i, w);
+      }
+    }
+  }
+};
+
+template <class T, int D, int F> class GridLevel {
+ public:
+  GridLevel(const GridLevels& levels, int level)
+      : base(levels.offset[level]), size(levels.offset[level + 1] - base), resolution(levels.resolution[level]), scale(T(levels.scale[level])) {}
+
+  // Calls body(block, begin, n) for the blocks of the points x[begin, end), their corners computed.
+  template <class Body> void for_each_block(const T* x, int64_t begin, int64_t end, const Body& body) const {
+    CornerBlock<T, D> block;
+    for (int64_t i = begin; i < end; i += kBlock) {
+      const int n = int(min_of<int64_t>(kBlock, end - i));
+      block.compute(x + i * D, n, scale, resolution, size);
+      body(block, i, n);
+    }
+  }
+
+  // out[i * row] [F] = the interpolated features of points x[begin, end), [N, D].
+  void gather(const T* table, const T* x, int64_t begin, int64_t end, T* out, int64_t row) const {
+    table += int64_t(base) * F;
+    for_each_block(x, begin, end, [&](const CornerBlock<T, D>& block, int64_t first, int n) {
+      prefetch<0>(block, table, n);
+      for (int i = 0; i < n; ++i) {
+        Features sum = {};
+#pragma GCC unroll 8
+        for (int c = 0; c < (1 << D); ++c) sum += block.weight[c][i] * features(table, block.entry[c][i]);
+        features(out + (first + i) * row, 0) = sum;
+      }
+    });
+  }
+
+  // Adjoint: adds weight * grad_out[i * row] to the entries of grad_table and marks them in touched (one byte an entry), unless null.
+  void scatter(const T* grad_out, int64_t row, const T* x, int64_t begin, int64_t end, T* grad_table, uint8_t* touched) const {
+    grad_table += int64_t(base) * F;
+    if (touched) touched += base;
+    for_each_block(x, begin, end, [&](const CornerBlock<T, D>& block, int64_t first, int n) {
+      prefetch<1>(block, grad_table, n);
+      for (int i = 0; i < n; ++i) {
+        const Features g = features(grad_out + (first + i) * row, 0);
+#pragma GCC unroll 8
+        for (int c = 0; c < (1 << D); ++c) {
+          Features& target = features(grad_table, block.entry[c][i]);
+          target += block.weight[c][i] * g;
+        }
+      }
+      if (touched)
+        for (int c = 0; c < (1 << D); ++c)
+          for (int i = 0; i < n; ++i) touched[block.entry[c][i]] = 1;
+    });
+  }
+
+  const uint32_t base, size, resolution;
+  const T scale;
+
+ private:
+  // The F features of an entry as one value: F = 1, 2, 4, 8 are all sizes of a vector register or a part of one.
+  typedef T Features __attribute__((vector_size(F * sizeof(T)), aligned(sizeof(T)), may_alias));
+  static Features& features(T* table, uint32_t entry) { return *reinterpret_cast<Features*>(table + size_t(entry) * F); }
+  static const Features& features(const T* table, uint32_t entry) {
+    return *reinterpret_cast<const Features*>(table + size_t(entry) * F);
+  }
+
+  template <int WRITE> static void prefetch(const CornerBlock<T, D>& block, const T* table, int n) {
+    for (int i = 0; i < n; ++i)
+#pragma GCC unroll 8
+      for (int c = 0; c < (1 << D); ++c) __builtin_prefetch(table + size_t(block.entry[c][i]) * F, WRITE);
+  }
+};
+
+}  // namespace nerfcore
