@@ -24,7 +24,7 @@ from rich.table import Table
 
 from nerfcore.errors import NerfcoreError
 from nerfcore.fields import NGPField
-from nerfcore.renderer.volume import render_samples
+from nerfcore.training.loss import photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.types import Samples
 
@@ -69,7 +69,7 @@ def training_step(size: Size, backend: str) -> Callable[[], None]:
     field.initialise(torch.Generator().manual_seed(0))
     optimizer = Adam(field.named_parameters(), backend)
     offsets = torch.arange(size.rays + 1) * size.per_ray
-    length = 0.4
+    length, black = 0.4, torch.zeros(size.rays, 3)
 
     def step() -> None:
         origin = torch.rand(size.rays, 3) * 0.2 + 0.4
@@ -77,9 +77,8 @@ def training_step(size: Size, backend: str) -> Callable[[], None]:
         jitter, truth = torch.rand(size.rays, 1), torch.rand(size.rays, 3)
         start = (torch.arange(size.per_ray) + jitter) * (length / size.per_ray)
         samples = Samples(start.view(-1), (start + length / size.per_ray).view(-1), offsets)
-        rgb, *_ = render_samples(field, origin, direction, samples, backend=backend)
-        torch.nn.functional.mse_loss(rgb, truth).backward()
-        optimizer.step(1e-2)
+        _, _, gradients = photometric_loss(field, origin, direction, samples, black, truth, backend)
+        optimizer.step(1e-2, gradients)
 
     return step
 

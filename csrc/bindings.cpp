@@ -6,6 +6,7 @@
 #include "bindings/march.h"
 #include "bindings/marching_cubes.h"
 #include "bindings/mlp.h"
+#include "bindings/ngp.h"
 #include "bindings/occupancy.h"
 #include "bindings/spherical_harmonics.h"
 
@@ -17,6 +18,7 @@ TORCH_LIBRARY(nerfcore, m) {
   nerfcore::register_march(m);
   nerfcore::register_marching_cubes(m);
   nerfcore::register_mlp(m);
+  nerfcore::register_ngp(m);
   nerfcore::register_occupancy(m);
   nerfcore::register_spherical_harmonics(m);
 }

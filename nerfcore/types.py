@@ -78,6 +78,23 @@ class Samples(_Movable):
 
 
 @dataclass(frozen=True)
+class TouchedGradient(_Movable):
+    """Gradient of a table of which a step meets few entries. It is kept from step to step: operations add to it, the
+    optimiser clears what was touched.
+
+    values [E, F]: the gradient, zero where not touched. touched [E], uint8: 1 where something was added.
+    """
+
+    values: Tensor
+    touched: Tensor
+
+    @classmethod
+    def zeros_like(cls, table: Tensor) -> TouchedGradient:
+        """For a table [E, F]."""
+        return cls(torch.zeros_like(table), torch.zeros(len(table), dtype=torch.uint8, device=table.device))
+
+
+@dataclass(frozen=True)
 class Render(_Movable):
     """What a ray saw: rgb [R, 3] over the stated background; opacity [R]; distance [R] along the ray and z_depth [R]
     along the camera axis, both in world units and 0 where opacity is 0; normal [R, 3], unit and outward, where it was

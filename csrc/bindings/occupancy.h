@@ -28,9 +28,22 @@ inline Tensor occupancy_pack(const Tensor& density_grid, double threshold) {
   return bits;
 }
 
+inline void occupancy_see(const Tensor& seen, const Tensor& origin, const Tensor& direction, const Tensor& t_start, const Tensor& t_end,
+                          const Tensor& ray_offsets, const Tensor& weight, double darkest, int64_t resolution, int64_t cascades) {
+  for (const Tensor* t : {&seen, &origin, &direction, &t_start, &t_end, &ray_offsets, &weight}) check_contiguous(*t, "occupancy_see input");
+  NC_DISPATCH(origin, "occupancy_see", [&] {
+    const OccupancySee<scalar_t> p{origin.const_data_ptr<scalar_t>(), direction.const_data_ptr<scalar_t>(), ray_offsets.const_data_ptr<int64_t>(),
+                                   t_start.const_data_ptr<scalar_t>(), t_end.const_data_ptr<scalar_t>(), weight.const_data_ptr<scalar_t>(),
+                                   scalar_t(darkest), int(resolution), int(cascades), seen.data_ptr<bool>()};
+    NC_LAUNCH(occupancy_see, origin, p, origin.size(0));
+  });
+}
+
 inline void register_occupancy(torch::Library& m) {
   m.def("occupancy_update(Tensor(a!) density_grid, Tensor cell_index, Tensor density, float decay) -> ()", &occupancy_update);
   m.def("occupancy_pack(Tensor density_grid, float threshold) -> Tensor", &occupancy_pack);
+  m.def("occupancy_see(Tensor(a!) seen, Tensor origin, Tensor direction, Tensor t_start, Tensor t_end, Tensor ray_offsets, Tensor weight, "
+        "float darkest, int resolution, int cascades) -> ()", &occupancy_see);
 }
 
 }  // namespace nerfcore

@@ -4,18 +4,37 @@
 namespace nerfcore {
 
 template <class T> struct Adam {
-  AdamStep step;
+  AdamStep<T> step;
   T* param;          // [N] updated
   const T* gradient; // [N]
   T* first;          // [N] first moment, updated
   T* second;         // [N] second moment, updated
 
   NC_HD void operator()(int64_t i) const {
-    adam_update(param + i, gradient[i], first + i, second + i, T(step.rate), T(step.beta1), T(step.beta2), T(step.epsilon), T(step.correct2));
+    adam_update(step, param + i, gradient[i], first + i, second + i);
+  }
+};
+
+// The same for a table of which few entries have a gradient. It clears what it used: afterwards gradient and touched are zero.
+template <class T> struct AdamTouched {
+  Adam<T> adam;      // param, first, second: [entries, F]
+  T* gradient;       // [entries, F], zero where not touched; cleared
+  uint8_t* touched;  // [entries]; cleared
+  int features;      // F in {1, 2, 4, 8}
+
+  NC_HD void operator()(int64_t entry) const {
+    if (!touched[entry]) return;
+    touched[entry] = 0;
+    for (int64_t i = entry * features; i < (entry + 1) * features; ++i) {
+      adam(i);
+      gradient[i] = T(0);
+    }
   }
 };
 
 template <class T> void adam_cpu(const Adam<T>& params, int64_t n, int threads);
 template <class T> void adam_cuda(const Adam<T>& params, int64_t n, void* stream);
+template <class T> void adam_touched_cpu(const AdamTouched<T>& params, int64_t num_entries, int threads);
+template <class T> void adam_touched_cuda(const AdamTouched<T>& params, int64_t num_entries, void* stream);
 
 }  // namespace nerfcore

@@ -38,8 +38,8 @@ template <class T> void mlp_forward_cpu(const MlpForward<T>& p, int threads) {
   const int in = p.widths[0], out = p.widths[mlp.layers], out_padded = padded<T>(out);
   const int64_t per_tile = hidden_per_tile<T>(p.widths);
   parallel_for(p.num_rows, kTileRows, threads, [&](int64_t begin, int64_t end) {
-    static thread_local std::vector<T> scratch;
-    scratch.resize(size_t(per_tile) + size_t(kTileRows) * out_padded);
+    static thread_local Buffer<T> scratch;
+    scratch.make_room(per_tile + int64_t(kTileRows) * out_padded);
     const int rows = int(end - begin);
     T *last = scratch.data() + per_tile, *y = p.out + begin * out;
     const auto hidden = hidden_layers<T>(p.widths, p.hidden ? p.hidden + begin / kTileRows * per_tile : scratch.data());
@@ -55,11 +55,12 @@ template <class T> void mlp_backward_cpu(const MlpBackward<T>& p, int threads) {
   const int64_t per_tile = hidden_per_tile<T>(p.widths), tiles = (p.num_rows + kTileRows - 1) / kTileRows;
   const int64_t tiles_per_chunk = max_of(kMinTilesPerChunk, (tiles + kMaxChunks - 1) / kMaxChunks);
   const int64_t chunks = (tiles + tiles_per_chunk - 1) / tiles_per_chunk;
-  std::vector<T> partial(size_t(chunks * mlp.partial_size()), T(0));
+  Buffer<T> partial;
+  partial.fill(T(0), chunks * mlp.partial_size());
 
   parallel_for(chunks, 1, threads, [&](int64_t chunk, int64_t) {
-    static thread_local std::vector<T> scratch;
-    scratch.resize(size_t(mlp.scratch_size()) + size_t(kTileRows) * in_padded);
+    static thread_local Buffer<T> scratch;
+    scratch.make_room(mlp.scratch_size() + int64_t(kTileRows) * in_padded);
     T *grad = scratch.data(), *grad_x = grad + mlp.scratch_size();
     const int64_t chunk_end = min_of((chunk + 1) * tiles_per_chunk, tiles);
     for (int64_t tile = chunk * tiles_per_chunk; tile < chunk_end; ++tile) {

@@ -2,6 +2,7 @@
 // Shared by the mlp operation and by the fused operations that contain networks. CPU only.
 // Widths are padded to whole vectors inside; padding holds zeros.
 #pragma once
+#include "core/buffer.h"
 #include "core/gemm.h"
 
 #include <vector>
@@ -22,11 +23,13 @@ template <class T> class MlpTile {
       partial_at[l + 1] = partial_at[l] + int64_t(in) * out_padded;
       widest = widest > in_padded ? widest : in_padded;
       widest = widest > out_padded ? widest : out_padded;
-      forward_weights.emplace_back(size_t(in) * out_padded, T(0));
-      backward_weights.emplace_back(size_t(out) * in_padded, T(0));
+      forward_weights.emplace_back();
+      backward_weights.emplace_back();
+      forward_weights[l].fill(T(0), int64_t(in) * out_padded);
+      backward_weights[l].fill(T(0), int64_t(out) * in_padded);
       for (int i = 0; i < in; ++i)
         for (int o = 0; o < out; ++o)
-          forward_weights[l][size_t(i) * out_padded + o] = backward_weights[l][size_t(o) * in_padded + i] = weights[l][size_t(i) * out + o];
+          forward_weights[l][int64_t(i) * out_padded + o] = backward_weights[l][int64_t(o) * in_padded + i] = weights[l][int64_t(i) * out + o];
     }
   }
 
@@ -86,7 +89,7 @@ template <class T> class MlpTile {
   const int layers;
 
  private:
-  std::vector<std::vector<T>> forward_weights, backward_weights;  // W and W^T, their rows padded by zeros
+  std::vector<Buffer<T>> forward_weights, backward_weights;  // W and W^T, their rows padded by zeros
   std::vector<int64_t> partial_at;                                // where a layer's gradient starts in a partial gradient
   int widest = 0;
 };

@@ -40,11 +40,38 @@ template <class T> struct OccupancyPack {
   NC_HD void operator()(int64_t i) const { bits[i] = occupancy_byte(density_grid + 8 * i, threshold); }
 };
 
+// Marks the blocks of every cascade that hold the middle of a sample which at least `darkest` of the light reaches.
+template <class T> struct OccupancySee {
+  const T* origin;             // [R, 3]
+  const T* direction;          // [R, 3]
+  const int64_t* ray_offsets;  // [R + 1]
+  const T* t_start;            // [S]
+  const T* t_end;              // [S]
+  const T* weight;             // [S]
+  T darkest;
+  int resolution, cascades;    // of the blocks
+  bool* seen;                  // [C * resolution^3]; many threads may write the same true
+
+  NC_HD void operator()(int64_t r) const {
+    T light = T(1);
+    for (int64_t s = ray_offsets[r]; s < ray_offsets[r + 1] && light > darkest; light -= weight[s++]) {
+      T x[3];
+      for (int d = 0; d < 3; ++d) x[d] = origin[3 * r + d] + T(0.5) * (t_start[s] + t_end[s]) * direction[3 * r + d];
+      for (int c = 0; c < cascades; ++c) {
+        const int64_t block = occupancy_block(x, c, cascades, resolution);
+        if (block >= 0) seen[block] = true;
+      }
+    }
+  }
+};
+
 template <class T> void occupancy_decay_cpu(const OccupancyDecay<T>& params, int64_t n, int threads);
 template <class T> void occupancy_decay_cuda(const OccupancyDecay<T>& params, int64_t n, void* stream);
 template <class T> void occupancy_raise_cpu(const OccupancyRaise<T>& params, int64_t n, int threads);
 template <class T> void occupancy_raise_cuda(const OccupancyRaise<T>& params, int64_t n, void* stream);
 template <class T> void occupancy_pack_cpu(const OccupancyPack<T>& params, int64_t num_bytes, int threads);
 template <class T> void occupancy_pack_cuda(const OccupancyPack<T>& params, int64_t num_bytes, void* stream);
+template <class T> void occupancy_see_cpu(const OccupancySee<T>& params, int64_t num_rays, int threads);
+template <class T> void occupancy_see_cuda(const OccupancySee<T>& params, int64_t num_rays, void* stream);
 
 }  // namespace nerfcore

@@ -46,4 +46,16 @@ template <class T> NC_HD uint8_t occupancy_byte(const T* cells, T threshold) {
   return uint8_t(byte);
 }
 
+// Block that holds the point x in cascade c of `cascades`, each of resolution^3 blocks; -1 outside.
+template <class T> NC_HD int64_t occupancy_block(const T* x, int cascade, int cascades, int resolution) {
+  const T blocks_per_unit = T(resolution) * T(int64_t(1) << (cascades - 1 - cascade));
+  int64_t block = 0;
+  for (int d = 2; d >= 0; --d) {
+    const T at = std::floor((x[d] - T(0.5)) * blocks_per_unit + T(resolution) * T(0.5));
+    if (!(at >= T(0) && at < T(resolution))) return -1;
+    block = block * resolution + int64_t(at);
+  }
+  return (int64_t(cascade) * resolution * resolution * resolution) + block;
+}
+
 }  // namespace nerfcore

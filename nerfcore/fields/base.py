@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from nerfcore.types import Samples, TouchedGradient
+
 
 class Field(nn.Module):
     """Density and colour over the box [0, 1]³. Subclasses are constructed from a JSON-able ``config`` dict alone.
@@ -26,6 +28,16 @@ class Field(nn.Module):
         direction: unit, [N, 3], or [R, 3] with ``ray_indices`` [N] that names the ray of each point.
         """
         raise NotImplementedError
+
+    def fused_loss(
+        self, origin: Tensor, direction: Tensor, samples: Samples, background: Tensor, truth: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor | TouchedGradient]] | None:
+        """Rendering, mean squared error and gradients as one operation, or None where the field has none as it is.
+
+        Box rays and their samples; background, truth [R, 3]. Returns the loss, the weights [S] and the gradient of
+        every parameter by name, equal to what :func:`~nerfcore.renderer.volume.render_samples` and autograd give.
+        """
+        return None
 
     def normal(self, x: Tensor) -> Tensor:
         """Outward unit normals [N, 3]: minus the direction in which the density grows; zero where it is flat."""

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from nerfcore.fields.base import Field, register_field
+from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
+from nerfcore.ops.ngp import NgpNetworks, ngp_loss
 from nerfcore.ops.spherical_harmonics import spherical_harmonics
+from nerfcore.types import TouchedGradient
 
 EMBEDDING = 16
 MAX_LOG_DENSITY = 15.0  # exp(15) per unit is opaque over any step; beyond it float32 gradients overflow
@@ -47,6 +50,7 @@ class NGPField(Field):
         inputs = EMBEDDING + sh_degree**2
         self.density_mlp = _matrices(self.levels.out_features, hidden, EMBEDDING)
         self.color_mlp = _matrices(inputs, hidden, hidden, 3)
+        self.grad_table: TouchedGradient | None = None  # of the fused step, kept because clearing it whole is slow
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draws the parameters: table uniform in ±1e-4 (Müller et al. 2022, section 4), matrices after He et al.
@@ -66,6 +70,22 @@ class NGPField(Field):
         if ray_indices is not None:
             code = code.index_select(0, ray_indices)
         return mlp(torch.cat((embedding, code), 1), list(self.color_mlp), activation="sigmoid", backend=self.backend)
+
+
+    def fused_loss(self, origin, direction, samples, background, truth):
+        if self.table.is_cuda or self.table.dtype != torch.float32 or not use_kernel(self.backend, self.table):
+            return None
+        if self.grad_table is None or self.grad_table.values.shape != self.table.shape:
+            self.grad_table = TouchedGradient.zeros_like(self.table)
+        networks = NgpNetworks(
+            self.levels, self.table, self.density_mlp, self.color_mlp, self.sh_degree, MAX_LOG_DENSITY
+        )
+        loss, weights, density, color = ngp_loss(
+            networks, origin, direction, samples, background, truth, self.grad_table, backend=self.backend
+        )
+        gradients = {f"density_mlp.{i}": g for i, g in enumerate(density)}
+        gradients |= {f"color_mlp.{i}": g for i, g in enumerate(color)}
+        return loss, weights, gradients | {"table": self.grad_table}
 
 
 def _matrices(*widths: int) -> nn.ParameterList:

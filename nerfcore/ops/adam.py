@@ -1,4 +1,4 @@
-"""One Adam step in place."""
+"""One Adam step in place, of a whole tensor or of the touched entries of a table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.ops._dispatch import check, use_kernel
+from nerfcore.types import TouchedGradient
 
 
 @torch.no_grad()
@@ -29,18 +30,58 @@ def adam_step(
     """
     if not (param.is_contiguous() and first.is_contiguous() and second.is_contiguous()):
         raise ValueError("param, first and second must be contiguous: they are updated in place")
-    if step < 1:
-        raise ValueError(f"step counts from 1, got {step}")
     flat = check("param", param.detach().view(-1), "N", dims := {})
     gradient, first, second = (
         check(name, t.reshape(-1), "N", dims, like=param)
         for name, t in (("gradient", gradient), ("first", first), ("second", second))
     )
-    rate, correct2 = learning_rate / (1 - betas[0] ** step), 1 / math.sqrt(1 - betas[1] ** step)
+    rate, correct2 = _scales(step, learning_rate, betas)
     if use_kernel(backend, flat):
         torch.ops.nerfcore.adam(flat, gradient, first, second, rate, *betas, epsilon, correct2)
     else:
         adam_step_reference(flat, gradient, first, second, rate, betas, epsilon, correct2)
+
+
+@torch.no_grad()
+def adam_touched_step(
+    param: Tensor,
+    gradient: TouchedGradient,
+    first: Tensor,
+    second: Tensor,
+    step: int,
+    learning_rate: float,
+    betas: tuple[float, float] = (0.9, 0.99),
+    epsilon: float = 1e-15,
+    backend: str = "auto",
+) -> None:
+    """:func:`adam_step` of a table [E, F], F in {1, 2, 4, 8}, that reads and writes only entries that ``gradient`` touched, and clears it.
+
+    Equal to :func:`adam_step` with ``gradient.values``. Not differentiable.
+    """
+    table = check("param", param.detach(), "E F", dims := {})
+    values = check("gradient.values", gradient.values, "E F", dims, like=table)
+    check("gradient.touched", gradient.touched, "E", dims)
+    moments = [check(name, t, "E F", dims, like=table) for name, t in (("first", first), ("second", second))]
+    if not all(t.is_contiguous() for t in (param, gradient.values, gradient.touched, first, second)):
+        raise ValueError("param, gradient, first and second must be contiguous: they are updated in place")
+    if dims["F"] not in (1, 2, 4, 8):
+        raise ValueError(f"a table has 1, 2, 4 or 8 features, got {dims['F']}")
+    if gradient.touched.dtype != torch.uint8:
+        raise ValueError(f"gradient.touched must be uint8, got {gradient.touched.dtype}")
+    if use_kernel(backend, table):
+        scales = _scales(step, learning_rate, betas)
+        torch.ops.nerfcore.adam_touched(table, values, gradient.touched, *moments, scales[0], *betas, epsilon, scales[1])
+    else:
+        adam_step(table, values, *moments, step, learning_rate, betas, epsilon, backend)
+        values.zero_()
+        gradient.touched.zero_()
+
+
+def _scales(step: int, learning_rate: float, betas: tuple[float, float]) -> tuple[float, float]:
+    """The bias corrections of a step: factor of the first moment, rate included, and of the second moment's root."""
+    if step < 1:
+        raise ValueError(f"step counts from 1, got {step}")
+    return learning_rate / (1 - betas[0] ** step), 1 / math.sqrt(1 - betas[1] ** step)
 
 
 def adam_step_reference(param, gradient, first, second, rate, betas, epsilon, correct2) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.ops._dispatch import check, use_kernel
+from nerfcore.types import Samples
 
 
 def occupancy_update(
@@ -76,6 +77,50 @@ def occupancy_pack(density_grid: Tensor, threshold: float, backend: str = "auto"
 def occupancy_pack_reference(density_grid: Tensor, threshold: float) -> Tensor:
     place = 2 ** torch.arange(8, dtype=torch.uint8, device=density_grid.device)
     return ((density_grid > threshold).view(-1, 8) * place).sum(1, dtype=torch.uint8)
+
+
+def occupancy_see(
+    seen: Tensor, origin: Tensor, direction: Tensor, samples: Samples, weights: Tensor, resolution: int, cascades: int,
+    darkest: float = 1e-3, backend: str = "auto",
+) -> None:
+    """Notes where light got: sets ``seen`` in place for every block that holds the middle of a lit sample.
+
+    A sample is lit if more than a share ``darkest`` of the light passes the samples in front of it. seen: bool
+    [C B³], blocks laid out as cells are, with B = resolution blocks along an axis; a sample is noted in every cascade
+    that holds it. origin, direction [R, 3] in box coordinates; weights [S] of :func:`~nerfcore.ops.composite.composite`.
+    Not differentiable.
+    """
+    dims: dict[str, int] = {}
+    if seen.dtype != torch.bool or not seen.is_contiguous():
+        raise ValueError(f"seen must be contiguous and bool, because it is updated in place, got {seen.dtype}")
+    check("seen", seen, str(cascades * resolution**3), dims)
+    origin = check("origin", origin, "R 3", dims).detach()
+    direction = check("direction", direction, "R 3", dims, like=origin).detach()
+    t_start = check("samples.t_start", samples.t_start, "S", dims, like=origin)
+    t_end = check("samples.t_end", samples.t_end, "S", dims, like=origin)
+    weights = check("weights", weights, "S", dims, like=origin).detach()
+    if use_kernel(backend, origin):
+        offsets = samples.ray_offsets.contiguous()
+        torch.ops.nerfcore.occupancy_see(
+            seen, origin, direction, t_start, t_end, offsets, weights, darkest, resolution, cascades
+        )
+    else:
+        occupancy_see_reference(seen, origin, direction, samples, weights, resolution, cascades, darkest)
+
+
+@torch.no_grad()
+def occupancy_see_reference(seen, origin, direction, samples, weights, resolution, cascades, darkest) -> None:
+    if not len(samples):
+        return
+    ray = samples.ray_indices
+    before = weights.double().cumsum(0) - weights
+    lit = before - before[samples.ray_offsets[:-1].clamp(max=len(weights) - 1)][ray] < 1 - darkest
+    x = (origin[ray] + samples.t_mid[:, None] * direction[ray])[lit]
+    for cascade in range(cascades):
+        block = ((x - 0.5) * (resolution * 2.0 ** (cascades - 1 - cascade)) + 0.5 * resolution).floor()
+        block = block[((block >= 0) & (block < resolution)).all(1)].long()
+        index = ((cascade * resolution + block[:, 2]) * resolution + block[:, 1]) * resolution + block[:, 0]
+        seen[index] = True
 
 
 def cell_points(cell_index: Tensor, resolution: int, cascades: int, jitter: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nerfcore.ops.occupancy import cell_points, occupancy_pack, occupancy_update
+from nerfcore.ops.occupancy import cell_points, occupancy_pack, occupancy_see, occupancy_update
+from nerfcore.types import Samples
 
 EARLY_DECAY, DECAY = 0.3, 0.8
 """Of a cell's density at each visit. Müller et al. 2022 use 0.95 and visit every cell several times as often."""
@@ -37,14 +38,12 @@ class OccupancyGrid:
         self.bits = self._pack()
         self.cursor = 0
 
-    def see(self, x: Tensor) -> None:
-        """Notes the blocks of 4³ cells that hold points [N, 3] which light reached, in every cascade."""
-        coarse = self.resolution // BLOCK
-        for cascade in range(self.cascades):
-            block = (((x - 0.5) * 2.0 ** (self.cascades - 1 - cascade) + 0.5) * coarse).floor().long()
-            index = ((cascade * coarse + block[:, 2]) * coarse + block[:, 1]) * coarse + block[:, 0]
-            inside = ((block >= 0) & (block < coarse)).all(-1)
-            self.seen[index[inside]] = True
+    def see(self, origin: Tensor, direction: Tensor, samples: Samples, weights: Tensor) -> None:
+        """Notes the blocks of 4³ cells in which light reached a sample, from the weights [S] of rendered box rays."""
+        blocks = self.resolution // BLOCK
+        occupancy_see(
+            self.seen, origin, direction, samples, weights, blocks, self.cascades, backend=self.backend
+        )
 
     def forget_hidden(self) -> None:
         """Empties the blocks that no light reached since the last call: space behind surfaces, which nothing

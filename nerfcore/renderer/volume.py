@@ -68,26 +68,15 @@ def render_samples(
     origin: Tensor,
     direction: Tensor,
     samples: Samples,
-    occupancy: OccupancyGrid | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Colour [R, 3] without background, opacity [R], distance [R] (weighted sum) and weights [S] of sampled rays;
-    differentiable in the field's parameters. ``occupancy``, if given, notes the samples that light reached."""
+    differentiable in the field's parameters."""
     ray = samples.ray_indices
     x = sample_positions(origin, direction, samples, ray)
     sigma, embedding = field.density(x)
     rgb = field.color(embedding, direction, ray)
-    rgb, opacity, distance, weights = composite(sigma, rgb, samples, backend=backend)
-    if occupancy is not None and len(samples):
-        occupancy.see(x[lit_samples(weights.detach(), samples, ray)])
-    return rgb, opacity, distance, weights
-
-
-def lit_samples(weights: Tensor, samples: Samples, ray_indices: Tensor, darkest: float = 1e-3) -> Tensor:
-    """bool [S]: whether at least a share ``darkest`` of the light gets to the sample, from its ray's weights."""
-    before = weights.double().cumsum(0) - weights
-    first = samples.ray_offsets[:-1].clamp(max=len(weights) - 1)
-    return before - before[first][ray_indices] < 1 - darkest
+    return composite(sigma, rgb, samples, backend=backend)
 
 
 def sample_positions(origin: Tensor, direction: Tensor, samples: Samples, ray_indices: Tensor) -> Tensor:

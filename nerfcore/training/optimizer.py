@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from nerfcore.ops.adam import adam_step
+from nerfcore.ops.adam import adam_step, adam_touched_step
+from nerfcore.types import TouchedGradient
 
 
 class Adam:
@@ -17,13 +18,15 @@ class Adam:
         self.parameters, self.backend, self.step_count = dict(parameters), backend, 0
         self.moments = {n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in self.parameters.items()}
 
-    def step(self, learning_rate: float) -> None:
-        """One update from the ``.grad`` of every parameter, which is dropped."""
+    def step(self, learning_rate: float, gradients: dict[str, Tensor | TouchedGradient]) -> None:
+        """One update of the parameters that have a gradient; a :class:`TouchedGradient` is cleared."""
         self.step_count += 1
-        for name, param in self.parameters.items():
-            if param.grad is not None:
-                adam_step(param, param.grad, *self.moments[name], self.step_count, learning_rate, backend=self.backend)
-                param.grad = None
+        for name, gradient in gradients.items():
+            update = adam_touched_step if isinstance(gradient, TouchedGradient) else adam_step
+            update(
+                self.parameters[name], gradient, *self.moments[name], self.step_count, learning_rate,
+                backend=self.backend,
+            )
 
     def state(self) -> dict[str, Tensor]:
         return {f"adam.{n}.{i}": m for n, pair in self.moments.items() for i, m in enumerate(pair)}

@@ -15,8 +15,9 @@ from nerfcore.errors import NerfcoreError
 from nerfcore.fields import FIELDS
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.occupancy import OccupancyGrid
-from nerfcore.renderer.volume import Marching, render_samples, sample_rays
+from nerfcore.renderer.volume import Marching, sample_rays
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
+from nerfcore.training.loss import photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.schedule import cosine_decay
 
@@ -107,12 +108,14 @@ class Trainer:
         marching = self.early_marching if early else self.marching
         samples = sample_rays(origin, rays.direction, self.occupancy, marching, jitter, config.backend)
 
-        rgb, opacity, _, _ = render_samples(self.field, origin, rays.direction, samples, self.occupancy, config.backend)
         # the same random background behind picture and prediction: only what is really there can match it
         truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
-        self.loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)
-        self.loss.backward()
-        self.optimizer.step(cosine_decay(self.fraction, self.steps, config.learning_rate, config.final_learning_rate))
+        self.loss, weights, gradients = photometric_loss(
+            self.field, origin, rays.direction, samples, background, truth, config.backend
+        )
+        self.occupancy.see(origin, rays.direction, samples, weights)
+        rate = cosine_decay(self.fraction, self.steps, config.learning_rate, config.final_learning_rate)
+        self.optimizer.step(rate, gradients)
 
         self.steps, self.rays, self.samples = self.steps + 1, self.rays + len(rays), self.samples + len(samples)
         wanted = len(rays) * config.samples_per_step / max(len(samples), 1)

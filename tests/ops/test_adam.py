@@ -1,10 +1,11 @@
-"""Adam: worked example · equal to torch.optim.Adam · backend = reference · untouched entries · errors."""
+"""Adam: worked example · equal to torch.optim.Adam · backend = reference · untouched entries · touched = dense · errors."""
 
 import pytest
 import torch
 
-from nerfcore.ops.adam import adam_step
+from nerfcore.ops.adam import adam_step, adam_touched_step
 from nerfcore.testing import assert_matches
+from nerfcore.types import TouchedGradient
 
 
 def test_first_step_moves_by_the_learning_rate(backend, device):
@@ -50,3 +51,31 @@ def test_errors_in_words():
         adam_step(a, a, a, a, 0, 0.1)
     with pytest.raises(ValueError, match="gradient must have shape"):
         adam_step(a, a[:2], a, a, 1, 0.1)
+
+
+@pytest.mark.parametrize("features", [1, 2, 4, 8])
+@pytest.mark.parametrize("share", [0.02, 0.6, 1.0])
+def test_touched_step_equals_the_dense_one(backend, device, features, share):
+    """Also where touched entries hold zeros, and at the end of a table that fills no vector."""
+    g = torch.Generator().manual_seed(2)
+    shape = (1003, features)
+    touched = (torch.rand(1003, generator=g) < share).to(torch.uint8)
+    gradient = torch.randn(shape, generator=g) * touched[:, None] * (torch.rand(shape, generator=g) < 0.8)
+    start = [torch.rand(shape, generator=g) for _ in range(3)]
+    sparse = TouchedGradient(gradient.clone().to(device), touched.clone().to(device))
+    ours, dense = ([t.clone().to(device) for t in start] for _ in range(2))
+    adam_touched_step(ours[0], sparse, *ours[1:], 3, 1e-2, backend=backend)
+    adam_step(dense[0], gradient.to(device), *dense[1:], 3, 1e-2, backend=backend)
+    for own, other in zip(ours, dense, strict=True):
+        assert torch.equal(own, other)
+    assert not sparse.values.any() and not sparse.touched.any()
+
+
+def test_errors_of_the_touched_step_in_words():
+    table = torch.zeros(4, 2)
+    with pytest.raises(ValueError, match="touched must be uint8"):
+        adam_touched_step(table, TouchedGradient(table, torch.zeros(4)), table, table, 1, 0.1)
+    with pytest.raises(ValueError, match=r"gradient.values must have shape \[E=4, F=2\]"):
+        adam_touched_step(table, TouchedGradient(table[:2], torch.zeros(4, dtype=torch.uint8)), table, table, 1, 0.1)
+    with pytest.raises(ValueError, match="step counts from 1"):
+        adam_touched_step(table, TouchedGradient.zeros_like(table), table, table, 0, 0.1)

@@ -13,9 +13,12 @@ from nerfcore.ops.occupancy import (
     cell_points,
     occupancy_pack,
     occupancy_pack_reference,
+    occupancy_see,
+    occupancy_see_reference,
     occupancy_update,
     occupancy_update_reference,
 )
+from nerfcore.types import Samples
 
 
 def random_update(seed, num_cells=4096, num_entries=6000, dtype=torch.float32):
@@ -55,6 +58,17 @@ def test_cell_points_of_two_cascades():
     centre = torch.full((2, 3), 0.5)
     points = cell_points(torch.tensor([1, 64 + 16]), resolution=4, cascades=2, jitter=centre)
     assert points.tolist() == [[0.4375, 0.3125, 0.3125], [0.125, 0.125, 0.375]]
+
+
+def test_light_stops_where_it_is_absorbed(backend, device):
+    """Along x through 4 blocks a side: half of the light is left behind the first sample, a tenth behind the third."""
+    samples = Samples(*(torch.tensor(t, device=device) for t in ([0.1, 0.3, 0.6, 0.8], [0.2, 0.4, 0.7, 0.9], [0, 4])))
+    origin, direction = torch.tensor([[0.0, 0.3, 0.6]], device=device), torch.tensor([[1.0, 0, 0]], device=device)
+    weights = torch.tensor([0.5, 0.1, 0.3, 0.1], device=device)
+    for darkest, reached in ((0.05, [0, 1, 2, 3]), (0.2, [0, 1, 2]), (0.45, [0, 1]), (0.6, [0])):
+        seen = torch.zeros(64, dtype=torch.bool, device=device)
+        occupancy_see(seen, origin, direction, samples, weights, 4, 1, darkest, backend)
+        assert seen.nonzero().squeeze(1).tolist() == [(2 * 4 + 1) * 4 + x for x in reached]
 
 
 # --- every backend gives the reference's numbers
@@ -171,3 +185,33 @@ def test_wrong_packs_and_points_are_named():
         occupancy_pack(torch.zeros(9), 0.0)
     with pytest.raises(ValueError, match=r"jitter must have shape \[N=2, 3\]"):
         cell_points(torch.zeros(2, dtype=torch.int64), 4, 1, torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize("cascades", [1, 3])
+def test_see_matches_reference(backend, device, cascades):
+    """Random rays, some samples outside the box; away from the brightness at which light counts as gone."""
+    g = torch.Generator().manual_seed(5)
+    count = torch.randint(0, 30, (200,), generator=g)
+    offsets = torch.nn.functional.pad(count.cumsum(0), (1, 0))
+    t_start = torch.rand(int(count.sum()), generator=g)
+    samples = Samples(t_start, t_start + 0.01, offsets)
+    origin = torch.rand(200, 3, generator=g) * 1.2 - 0.1
+    direction = torch.nn.functional.normalize(torch.randn(200, 3, generator=g), dim=-1)
+    weights = torch.rand(len(samples), generator=g) * 0.2
+    expected, seen = torch.zeros(2, cascades * 8**3, dtype=torch.bool)
+    double = [t.double() for t in (origin, direction)], Samples(t_start.double(), samples.t_end.double(), offsets)
+    occupancy_see_reference(expected, *double[0], double[1], weights.double(), 8, cascades, 1e-3)
+    seen = seen.clone().to(device)
+    moved = [t.to(device) for t in (origin, direction)]
+    occupancy_see(seen, *moved, samples.to(device), weights.to(device), 8, cascades, backend=backend)
+    assert 20 < expected.sum() < expected.numel() and torch.equal(seen.cpu(), expected)
+
+
+def test_see_errors_in_words():
+    empty = Samples(torch.zeros(0), torch.zeros(0), torch.zeros(1, dtype=torch.int64))
+    none = torch.zeros(0, 3)
+    with pytest.raises(ValueError, match="seen must be contiguous and bool"):
+        occupancy_see(torch.zeros(64), none, none, empty, torch.zeros(0), 4, 1)
+    with pytest.raises(ValueError, match=r"seen must have shape \[128\], got \[64\]"):
+        occupancy_see(torch.zeros(64, dtype=torch.bool), none, none, empty, torch.zeros(0), 4, 2)
+    occupancy_see(torch.zeros(64, dtype=torch.bool), none, none, empty, torch.zeros(0), 4, 1)

@@ -8,6 +8,7 @@ import torch
 from nerfcore.ops.occupancy import occupancy_pack
 from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching
+from nerfcore.types import Samples
 
 G = 16
 
@@ -117,7 +118,8 @@ def test_non_finite_densities_never_enter(backend, device):
 def test_blocks_that_no_light_reached_are_forgotten(cascades):
     grid = new_grid(cascades)
     x = torch.tensor([[0.51, 0.52, 0.53], [0.05, 0.95, 0.3]])
-    grid.see(x)
+    lit = Samples(torch.zeros(2), torch.full((2,), 1e-6), torch.arange(3))
+    grid.see(x, torch.tensor([[1.0, 0, 0]] * 2), lit, torch.zeros(2))
     grid.forget_hidden()
     expected, centre = torch.zeros(len(grid.density), dtype=torch.bool), centres(cascades)
     for c in range(cascades):

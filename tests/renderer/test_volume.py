@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.ops.occupancy import occupancy_pack
-from nerfcore.renderer.volume import Marching, lit_samples, render_rays, render_samples, sample_rays
+from nerfcore.renderer.volume import Marching, render_rays, render_samples, sample_rays
 from nerfcore.types import Samples
 from tests.analytic import Ball, Blob, full_grid
 
@@ -133,28 +133,13 @@ def test_normals_face_outward_and_come_from_where_the_ray_ends():
     assert hit.sum() > 10 and (normal * expected).sum(-1)[hit].min() > 0.995
 
 
-@pytest.mark.parametrize("darkest", [1e-3, 0.3])
-def test_lit_samples_is_a_running_sum(darkest):
-    generator = torch.Generator().manual_seed(4)
-    counts = [0, 5, 1, 0, 30, 0]
-    offsets = torch.tensor([0, *counts]).cumsum(0)
-    weights = torch.rand(36, generator=generator) * 0.3
-    samples = Samples(torch.zeros(36), torch.ones(36), offsets)
-    expected = []
-    for ray in range(len(counts)):
-        light = 1.0
-        for weight in weights[offsets[ray] : offsets[ray + 1]].tolist():
-            expected.append(light > darkest)
-            light -= weight
-    assert lit_samples(weights, samples, samples.ray_indices, darkest).tolist() == expected
-
-
 def test_light_is_noted_in_front_of_the_surface_only():
     """A ray along x meets a dense ball: blocks up to its near side are seen, those behind it are not."""
     grid, field = full_grid(), Ball()
     origin, direction = torch.tensor([[-0.5, 0.51, 0.51]]), torch.tensor([[1.0, 0.0, 0.0]])
     samples = sample_rays(origin, direction, grid, ONE_BOX)
-    render_samples(field, origin, direction, samples, grid)
+    _, _, _, weights = render_samples(field, origin, direction, samples)
+    grid.see(origin, direction, samples, weights)
     row = grid.seen.view(8, 8, 8)[4, 4]
     assert row.tolist() == [True, True, True, False, False, False, False, False] and grid.seen.sum() == 3
 
@@ -162,7 +147,7 @@ def test_light_is_noted_in_front_of_the_surface_only():
 def test_no_rays_and_no_samples():
     nothing = torch.zeros(0, 3)
     samples = sample_rays(nothing, nothing, full_grid(), ONE_BOX)
-    rgb, opacity, *_ = render_samples(Blob(), nothing, nothing, samples, full_grid())
+    rgb, opacity, *_ = render_samples(Blob(), nothing, nothing, samples)
     assert rgb.shape == (0, 3) and opacity.shape == (0,)
     away = torch.full((2, 3), 5.0), torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
     rgb, opacity, distance, normal = render_rays(Blob(), *away, full_grid(), ONE_BOX, normals=True)
