@@ -2,9 +2,8 @@
 // compiler's own arithmetic on vectors.
 // The build uses -ffp-contract=off, so that a fused multiply-add happens exactly where it is written.
 #pragma once
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include "core/lanes.h"
+
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
 #include <immintrin.h>
 #endif
@@ -22,20 +21,24 @@ constexpr int kSimdBytes = 16, kSimdRegisters = 16;
 template <class T> constexpr int kLanes = kSimdBytes / int(sizeof(T));
 typedef float Floats __attribute__((vector_size(kSimdBytes)));
 typedef double Doubles __attribute__((vector_size(kSimdBytes)));
-// As many 32-bit integers as there are lanes of T.
-template <class T> struct SimdOf;
-template <> struct SimdOf<float> {
-  using type = Floats;
+template <> struct Lane<Floats> {
+  using Element = float;
+  typedef int32_t Mask __attribute__((vector_size(kSimdBytes)));
   typedef int32_t Signed __attribute__((vector_size(kSimdBytes)));
   typedef uint32_t Unsigned __attribute__((vector_size(kSimdBytes)));
+  typedef uint32_t Bits __attribute__((vector_size(kSimdBytes)));
 };
-template <> struct SimdOf<double> {
-  using type = Doubles;
+template <> struct Lane<Doubles> {
+  using Element = double;
+  typedef int64_t Mask __attribute__((vector_size(kSimdBytes)));
   typedef int32_t Signed __attribute__((vector_size(kSimdBytes / 2)));
   typedef uint32_t Unsigned __attribute__((vector_size(kSimdBytes / 2)));
+  typedef uint64_t Bits __attribute__((vector_size(kSimdBytes)));
 };
+template <class T> struct SimdOf;
+template <> struct SimdOf<float> { using type = Floats; };
+template <> struct SimdOf<double> { using type = Doubles; };
 template <class T> using Simd = typename SimdOf<T>::type;
-template <class T> using SimdUnsigned = typename SimdOf<T>::Unsigned;
 
 inline int64_t padded_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -45,14 +48,40 @@ template <class T> inline Simd<T> load(const T* p) {
   return v;
 }
 template <class P, class V> inline void store(P* p, V v) { std::memcpy(p, &v, sizeof v); }
-template <class T> inline Simd<T> broadcast(T x) { return x - Simd<T>{}; }
+template <class T> inline Simd<T> broadcast(T x) { return splat<Simd<T>>(x); }
 
-// Towards zero.
-template <class T> inline SimdUnsigned<T> to_unsigned(Simd<T> v) {
-  return (SimdUnsigned<T>)__builtin_convertvector(v, typename SimdOf<T>::Signed);
+// The vector's half of core/lanes.h. Numbers must not be below 0 and fit 31 bits to become integers, towards zero.
+template <class V> inline Unsigned<V> to_unsigned(V v) { return (Unsigned<V>)__builtin_convertvector(v, typename Lane<V>::Signed); }
+template <class V> inline V from_unsigned(Unsigned<V> v) { return __builtin_convertvector((typename Lane<V>::Signed)v, V); }
+template <class V> inline V abs_of(V v) { return v < V{} ? -v : v; }
+template <class V> inline V floor_of(V v) {
+  const V cut = __builtin_convertvector(__builtin_convertvector(v, typename Lane<V>::Signed), V);
+  return cut > v ? cut - Element<V>(1) : cut;
 }
-template <class T> inline Simd<T> to_simd(SimdUnsigned<T> v) {
-  return __builtin_convertvector((typename SimdOf<T>::Signed)v, Simd<T>);
+template <class V> inline V keep_eighths(V v) {
+  using Bits = typename Lane<V>::Bits;
+  constexpr int kDropped = sizeof(Element<V>) == 4 ? 20 : 49;
+  return (V)((Bits)v >> kDropped << kDropped);
+}
+template <class M> inline M not_of(M mask) { return ~mask; }
+// Bit i: whether lane i of the mask is set.
+template <class M> inline uint32_t lane_bits(M mask) {
+#if defined(__AVX512F__)
+  const __m512i zero = _mm512_setzero_si512();
+  return sizeof mask[0] == 4 ? uint32_t(_mm512_cmpneq_epi32_mask((__m512i)mask, zero)) : uint32_t(_mm512_cmpneq_epi64_mask((__m512i)mask, zero));
+#elif defined(__AVX2__) && defined(__FMA__)
+  return uint32_t(sizeof mask[0] == 4 ? _mm256_movemask_ps((__m256)mask) : _mm256_movemask_pd((__m256d)mask));
+#else
+  uint32_t bits = 0;
+  for (size_t i = 0; i < sizeof mask / sizeof mask[0]; ++i) bits |= uint32_t(mask[i] != 0) << i;
+  return bits;
+#endif
+}
+template <class M> inline bool any(M mask) { return lane_bits(mask) != 0; }
+template <class V> inline Mask<V> test_bit(const uint32_t* words, Unsigned<V> index) {
+  Unsigned<V> word = index >> 5;
+  for (size_t i = 0; i < sizeof index / sizeof index[0]; ++i) word[i] = words[word[i]];
+  return __builtin_convertvector((word >> (index & 31) & 1) != 0, Mask<V>);
 }
 
 // a * b + c, rounded once where the machine can.
@@ -90,7 +119,7 @@ inline void exponential(Floats x, Floats* exp, Floats* expm1) {
   Floats p = broadcast(1.0f / 5040);
   for (int i = 0; i < 5; ++i) p = fused_multiply_add(p, r, broadcast(kTaylor[i]));
   p = fused_multiply_add(p * r, r, r);
-  typedef SimdOf<float>::Signed Bits;
+  typedef Lane<Floats>::Signed Bits;
   Bits bits;
   std::memcpy(&bits, &rounded, sizeof bits);
   bits = (bits - 0x4B400000 + 127) << 23;

@@ -33,15 +33,15 @@ template <class T, int D> struct CornerBlock {
     uint32_t factor[D];
     for (int d = 0; d < D; ++d, stride *= resolution) factor[d] = HASHED ? kPrimes[d] : stride;
     for (int i = 0; i < n; i += kLanes<T>) {
-      SimdUnsigned<T> side[D][2];
+      Unsigned<Simd<T>> side[D][2];
       Simd<T> near_far[D][2];
       for (int d = 0; d < D; ++d) {
         const Simd<T> zero{}, x = load(axis[d] + i);
         Simd<T> clamped = x > zero ? x : zero;  // a NaN becomes 0: it can spoil values but never an address
         clamped = clamped < T(1) ? clamped : broadcast(T(1));
         const Simd<T> position = exact_multiply_add<T>(clamped, broadcast(scale), broadcast(T(0.5)));
-        const SimdUnsigned<T> cell = to_unsigned<T>(position);
-        const Simd<T> inside = x == x ? position - to_simd<T>(cell) : x;
+        const Unsigned<Simd<T>> cell = to_unsigned(position);
+        const Simd<T> inside = x == x ? position - from_unsigned<Simd<T>>(cell) : x;
         side[d][0] = cell * factor[d];
         side[d][1] = side[d][0] + factor[d];
         near_far[d][0] = T(1) - inside;
@@ -49,7 +49,7 @@ template <class T, int D> struct CornerBlock {
         store(fraction[d] + i, inside);
       }
       for (int c = 0; c < (1 << D); ++c) {
-        SimdUnsigned<T> e = side[0][c & 1];
+        Unsigned<Simd<T>> e = side[0][c & 1];
         Simd<T> w = near_far[0][c & 1];
         for (int d = 1; d < D; ++d) {
           e = HASHED ? e ^ side[d][c >> d & 1] : e + side[d][c >> d & 1];

@@ -3,6 +3,10 @@
 
 namespace nerfcore {
 
+void march_blocks_cuda(const MarchBlocks& params, int64_t num_bytes, void* stream) {
+  for_each_cuda("march_blocks", params, num_bytes, stream);
+}
+
 template <class T> void march_count_cuda(const MarchCount<T>& params, int64_t num_rays, void* stream) {
   for_each_cuda("march_count", params, num_rays, stream);
 }

@@ -1,5 +1,8 @@
 #pragma once
 #include "math/march.h"
+#include "math/occupancy.h"
+
+#include <vector>
 
 namespace nerfcore {
 
@@ -16,43 +19,66 @@ template <class T> struct MarchRays {
   }
 };
 
-// First pass: how many samples each ray has, and where they begin, so that the second pass starts there.
+// Blocks that hold an occupied cell, from the bits of the cells: one call for each byte.
+struct MarchBlocks {
+  const uint8_t* bits;  // [C * G^3 / 8]
+  int resolution;       // G >= kMinBlockedResolution
+  uint32_t* blocks;     // [C * (G / kMarchBlock)^3 / 32], zero at first
+
+  NC_HD void operator()(int64_t byte) const {
+    if (!bits[byte]) return;
+    const int64_t g = resolution, b = g / kMarchBlock, cell = 8 * byte;
+    const int64_t x = cell % g, y = cell / g % g, slice = cell / (g * g);  // slice = cascade * G + z
+    const int64_t block = (slice / kMarchBlock * b + y / kMarchBlock) * b + x / kMarchBlock;
+    const uint32_t halves = uint32_t((bits[byte] & 15) != 0) | uint32_t((bits[byte] >> 4) != 0) << 1;
+    atomic_or(blocks + (block >> 5), halves << (block & 31));  // block is even: both bits are in one word
+  }
+};
+
+// A CPU marches once, each chunk of rays into memory of its own, which is then laid end to end.
+template <class T> struct MarchedChunk {
+  std::vector<T> t_start, t_end;  // ray after ray, in the order in which they ended
+  std::vector<int64_t> begin;     // where each ray of the chunk begins
+};
+
+// A GPU marches twice. First how many samples each ray has.
 template <class T> struct MarchCount {
   MarchRays<T> rays;
   int64_t max_samples;  // of one ray
-  T* first;             // [R] out, start of the first sample; untouched without samples
   int64_t* count;       // [R] out
 
   NC_HD void operator()(int64_t r) const {
     MarchRay<T> ray = rays.begin(r);
     T t_start, t_end;
     int64_t n = 0;
-    for (; n < max_samples && march_next(rays.grid, &ray, &t_start, &t_end); ++n)
-      if (n == 0) first[r] = t_start;
+    while (n < max_samples && march_next(rays.grid, &ray, &t_start, &t_end)) ++n;
     count[r] = n;
   }
 };
 
-// Second pass: the samples, packed.
+// Then the samples, packed.
 template <class T> struct MarchWrite {
   MarchRays<T> rays;
-  const T* first;              // [R] from the first pass
   const int64_t* ray_offsets;  // [R + 1]
   T* t_start;                  // [S] out
   T* t_end;                    // [S] out
 
   NC_HD void operator()(int64_t r) const {
-    const int64_t begin = ray_offsets[r], end = ray_offsets[r + 1];
-    if (begin == end) return;
     MarchRay<T> ray = rays.begin(r);
-    march_resume(rays.grid, &ray, first[r]);
-    for (int64_t s = begin; s < end; ++s) march_next(rays.grid, &ray, t_start + s, t_end + s);
+    for (int64_t s = ray_offsets[r]; s < ray_offsets[r + 1]; ++s) march_next(rays.grid, &ray, t_start + s, t_end + s);
   }
 };
 
-template <class T> void march_count_cpu(const MarchCount<T>& params, int64_t num_rays, int threads);
+void march_blocks_cpu(const MarchBlocks& params, int64_t num_bytes, int threads);
+void march_blocks_cuda(const MarchBlocks& params, int64_t num_bytes, void* stream);
+
+// count [R] out.
+template <class T>
+std::vector<MarchedChunk<T>> march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, int64_t* count, int threads);
+template <class T>
+void march_pack_cpu(const std::vector<MarchedChunk<T>>& chunks, const int64_t* ray_offsets, T* t_start, T* t_end, int threads);
+
 template <class T> void march_count_cuda(const MarchCount<T>& params, int64_t num_rays, void* stream);
-template <class T> void march_write_cpu(const MarchWrite<T>& params, int64_t num_rays, int threads);
 template <class T> void march_write_cuda(const MarchWrite<T>& params, int64_t num_rays, void* stream);
 
 }  // namespace nerfcore

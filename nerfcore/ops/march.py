@@ -26,7 +26,8 @@ def march_rays(
     least 4) and cascades C. Cascade c is the cube about 0.5 with side 2^(c-(C-1)), so that the last one is the whole
     box; the bit of a cell is ``((c G + z) G + y) G + x``, and bit i is bit ``i & 7`` of byte ``i >> 3``.
 
-    Steps have length ``dt(t) = clamp(cone_angle t, step_min, max(step_min, √3 / G))`` in box units. They tile
+    Steps have length ``dt(t) = clamp(⌊cone_angle t⌋, step_min, max(step_min, √3 / G))`` in box units, where ⌊⌋ keeps
+    three binary digits behind the leading one: steps grow by eighths, and runs of equal steps can be leapt over. They tile
     ``[near, far]`` exactly: the first ends at ``near + (1 - jitter) dt(near)``, the last is cut at far; jitter [R] is
     in [0, 1), None for zeros. A step is kept if the cell around its midpoint is occupied, in the smallest cascade that
     holds the midpoint and whose cells are no smaller than dt. At most max_samples_per_ray are kept, the nearest ones.
@@ -84,14 +85,16 @@ def march_rays_reference(
     """The same by testing every step of every ray, one step of all rays at a time."""
 
     def step_at(t: Tensor) -> Tensor:
-        return (t * cone_angle).clamp(step_min, _step_max(step_min, resolution))
+        return _eighths(t * cone_angle).clamp(step_min, _step_max(step_min, resolution))
 
     jitter = torch.zeros_like(near) if jitter is None else jitter
     finite = torch.cat([origin, direction, torch.stack([near, far, jitter], 1)], 1).isfinite().all(1)
     far = torch.where(finite, far, near)
     t, step = near, step_at(near)
     border = near + (1 - jitter) * step
-    border = torch.where(border > near, border, near + step)
+    nothing = border <= near  # is left of the first step
+    base, index = torch.where(nothing, near, border), torch.where(nothing, 0.0, -1.0).to(near)
+    border = base + (index + 1) * step
     starts, ends, keeps = [], [], []
     while (running := (t < far) & (border > t)).any():
         end = torch.minimum(border, far)
@@ -100,14 +103,22 @@ def march_rays_reference(
         starts.append(t)
         ends.append(end)
         keeps.append(occupied & running)
-        t, step = torch.where(running, border, t), torch.where(running, step_at(border), step)
-        border = torch.where(running, t + step, border)
+        t, longer = torch.where(running, border, t), step_at(border)
+        base = torch.where(longer == step, base, border)
+        index, step = torch.where(longer == step, index + 1, 0.0), longer
+        border = torch.where(running, base + (index + 1) * step, border)
     if not keeps:
         return Samples(near.new_zeros(0), near.new_zeros(0), bits.new_zeros(len(near) + 1, dtype=torch.int64))
     keep = torch.stack(keeps, 1)
     keep &= keep.cumsum(1) <= max_samples_per_ray
     ray_offsets = torch.nn.functional.pad(keep.sum(1).cumsum(0), (1, 0))
     return Samples(torch.stack(starts, 1)[keep], torch.stack(ends, 1)[keep], ray_offsets)
+
+
+def _eighths(x: Tensor) -> Tensor:
+    """x >= 0 without all but its first three bits behind the leading one."""
+    integer, dropped = (torch.int32, 20) if x.dtype == torch.float32 else (torch.int64, 49)
+    return (x.view(integer) >> dropped << dropped).view(x.dtype)
 
 
 def _occupied(points: Tensor, step: Tensor, bits: Tensor, resolution: int, cascades: int) -> Tensor:

@@ -100,7 +100,8 @@ def test_cone_steps_grow_with_the_distance(backend):
     full = torch.full((2 * 8,), 255, dtype=torch.uint8)
     ray = one_ray([-0.5, 0.5, 0.5], [1.0, 0.0, 0.0], 0.5, 1.5)
     samples = march_one(ray, full, 4, 2, 0.0625, backend, cone_angle=0.25)
-    assert samples.t_start.tolist() == [0.5, 0.625, 0.78125, 0.9765625, 1.220703125]  # each 1.25 times the one before
+    # a quarter of the distance, rounded down to an eighth of a power of two: 0.195 to 0.1875, 0.242 to 0.234, 0.301 to 0.281
+    assert samples.t_start.tolist() == [0.5, 0.625, 0.78125, 0.96875, 1.203125, 1.484375]
     assert samples.t_end[-1] == 1.5
 
 

@@ -1,0 +1,53 @@
+// One body of mathematics for a number and for a SIMD vector of numbers side by side (core/simd.h has the vector's half of each
+// function): V is float, double, or a vector of them; a mask is what comparing two V gives.
+#pragma once
+#include "core/platform.h"
+
+#include <cstring>
+
+namespace nerfcore {
+
+template <class V> struct Lane {
+  using Element = V;
+  using Mask = bool;
+  using Unsigned = uint32_t;
+};
+template <class V> using Element = typename Lane<V>::Element;
+template <class V> using Mask = typename Lane<V>::Mask;
+template <class V> using Unsigned = typename Lane<V>::Unsigned;  // as many 32-bit integers
+
+template <class V> NC_HD V splat(Element<V> x) { return x - V{}; }
+
+NC_HD bool any(bool mask) { return mask; }
+NC_HD bool not_of(bool mask) { return !mask; }
+template <class V> NC_HD V select(Mask<V> mask, V a, V b) { return mask ? a : b; }
+template <class V> NC_HD V min_lanes(V a, V b) { return select(a < b, a, b); }
+template <class V> NC_HD V max_lanes(V a, V b) { return select(a > b, a, b); }
+
+NC_HD float floor_of(float x) { return std::floor(x); }
+NC_HD double floor_of(double x) { return std::floor(x); }
+NC_HD float abs_of(float x) { return std::fabs(x); }
+NC_HD double abs_of(double x) { return std::fabs(x); }
+NC_HD uint32_t to_unsigned(float x) { return uint32_t(int32_t(x)); }  // of a number not below 0
+NC_HD uint32_t to_unsigned(double x) { return uint32_t(int32_t(x)); }
+
+// Bit `index` of an array of 32-bit words, as the mask of a V.
+template <class V> NC_HD Mask<V> test_bit(const uint32_t* words, uint32_t index) { return words[index >> 5] >> (index & 31) & 1; }
+
+// A number not below 0 without all but its first three bits behind the leading one.
+NC_HD float keep_eighths(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits &= ~((uint32_t(1) << 20) - 1);
+  std::memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+NC_HD double keep_eighths(double x) {
+  uint64_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits &= ~((uint64_t(1) << 49) - 1);
+  std::memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+}  // namespace nerfcore
