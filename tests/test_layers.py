@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "applications": SCENES | {"fields", "renderer", "metrics", "mesh", "training"},
     "cli": SCENES | {"fields", "renderer", "metrics", "mesh", "training", "applications"},
 }
+FUSED = ("ngp",)
 C_LAYERS = ("core", "math", "kernels", "bindings")
 
 
@@ -89,9 +90,12 @@ def test_c_headers_include_only_the_left(path):
 
 
 def test_one_operation_has_one_stem():
-    """Whatever has a kernel has its binding, its public function and its test under the same name."""
-    for kernel in sorted((ROOT / "csrc" / "kernels").glob("*.cpp")):
-        stem = kernel.stem
-        native = [f"csrc/{name}" for name in (f"math/{stem}.h", f"kernels/{stem}.h", f"bindings/{stem}.h")]
+    """Whatever has a kernel has its binding, its public function and its test under the same name. A kernel of its own
+    for a part of an operation is STEM_PART.cpp; fused operations use the mathematics of others."""
+    stems = [p.stem for p in (ROOT / "csrc" / "kernels").glob("*.cpp")]
+    for stem in stems:
+        if any(stem.startswith(f"{other}_") for other in stems):
+            continue
+        native = [f"csrc/{folder}/{stem}.h" for folder in ("math", "kernels", "bindings") if stem not in FUSED or folder != "math"]
         for name in (*native, f"nerfcore/ops/{stem}.py", f"tests/ops/test_{stem}.py"):
             assert (ROOT / name).is_file(), f"{stem} has no {name}"

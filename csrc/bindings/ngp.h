@@ -1,5 +1,6 @@
 #pragma once
 #include "bindings/hash_grid.h"
+#include "bindings/march.h"
 #include "bindings/mlp.h"
 #include "kernels/ngp.h"
 
@@ -49,7 +50,26 @@ inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density,
   return out;
 }
 
+// Returns rgb [R, 3] without background, opacity [R] and distance [R] (weighted sum).
+inline std::tuple<Tensor, Tensor, Tensor> ngp_render(const Tensor& table, at::TensorList density, at::TensorList color, at::ArrayRef<double> scale,
+                                                     at::IntArrayRef resolution, at::IntArrayRef offset, int64_t sh_degree, double max_log_density,
+                                                     const Tensor& origin, const Tensor& direction, const Tensor& bits, int64_t grid_resolution,
+                                                     int64_t cascades, double step_min, double step_max, double cone_angle, double near,
+                                                     double stop_below, double shows, int64_t max_samples) {
+  check_contiguous(origin, "origin"), check_contiguous(direction, "direction"), check_contiguous(bits, "bits");
+  const Tensor rgb = at::empty_like(origin), opacity = at::empty({origin.size(0)}, origin.options()), distance = at::empty_like(opacity);
+  const Tensor blocks = march_blocks(bits, grid_resolution);
+  ngp_render_cpu(NgpRender{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density),
+                           march_grid<float>(bits, blocks, grid_resolution, cascades, step_min, step_max, cone_angle), origin.size(0),
+                           origin.const_data_ptr<float>(), direction.const_data_ptr<float>(), float(near), float(stop_below), float(shows),
+                           (max_samples + kRenderRound - 1) / kRenderRound * kRenderRound, rgb.data_ptr<float>(), opacity.data_ptr<float>(), distance.data_ptr<float>()}, num_threads());
+  return {rgb, opacity, distance};
+}
+
 inline void register_ngp(torch::Library& m) {
+  m.def("ngp_render(Tensor table, Tensor[] density, Tensor[] color, float[] scale, int[] resolution, int[] offset, int sh_degree, "
+        "float max_log_density, Tensor origin, Tensor direction, Tensor bits, int grid_resolution, int cascades, float step_min, float step_max, "
+        "float cone_angle, float near, float stop_below, float shows, int max_samples) -> (Tensor, Tensor, Tensor)", &ngp_render);
   m.def("ngp_loss(Tensor table, Tensor[] density, Tensor[] color, float[] scale, int[] resolution, int[] offset, int sh_degree, "
         "float max_log_density, Tensor origin, Tensor direction, Tensor t_start, Tensor t_end, Tensor ray_offsets, float stop_below, "
         "Tensor background, Tensor truth, Tensor(a!) grad_table, Tensor(b!) touched) -> Tensor[]", &ngp_loss);

@@ -2,7 +2,7 @@
 #include "math/march.h"
 #include "math/occupancy.h"
 
-#include <vector>
+#include <functional>
 
 namespace nerfcore {
 
@@ -35,10 +35,8 @@ struct MarchBlocks {
   }
 };
 
-// A CPU marches once, each chunk of rays into memory of its own, which is then laid end to end.
-template <class T> struct MarchedChunk {
-  std::vector<T> t_start, t_end;  // ray after ray, in the order in which they ended
-  std::vector<int64_t> begin;     // where each ray of the chunk begins
+template <class T> struct MarchOut {
+  T *t_start, *t_end;  // [S]
 };
 
 // A GPU marches twice. First how many samples each ray has.
@@ -72,11 +70,10 @@ template <class T> struct MarchWrite {
 void march_blocks_cpu(const MarchBlocks& params, int64_t num_bytes, int threads);
 void march_blocks_cuda(const MarchBlocks& params, int64_t num_bytes, void* stream);
 
-// count [R] out.
+// ray_offsets [R + 1] out; allocate(S) gives the memory of the samples.
 template <class T>
-std::vector<MarchedChunk<T>> march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, int64_t* count, int threads);
-template <class T>
-void march_pack_cpu(const std::vector<MarchedChunk<T>>& chunks, const int64_t* ray_offsets, T* t_start, T* t_end, int threads);
+void march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, int64_t* ray_offsets,
+               const std::function<MarchOut<T>(int64_t)>& allocate, int threads);
 
 template <class T> void march_count_cuda(const MarchCount<T>& params, int64_t num_rays, void* stream);
 template <class T> void march_write_cuda(const MarchWrite<T>& params, int64_t num_rays, void* stream);

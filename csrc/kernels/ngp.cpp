@@ -4,11 +4,8 @@
 #include "kernels/ngp.h"
 
 #include "core/parallel.h"
-#include "kernels/hash_grid.h"
-#include "kernels/hash_grid_block.h"
-#include "kernels/mlp_tile.h"
+#include "kernels/ngp_networks.h"
 #include "math/composite.h"
-#include "math/spherical_harmonics.h"
 
 namespace nerfcore {
 namespace {
@@ -17,66 +14,14 @@ constexpr int64_t kChunkSamples = 10 * kTileRows;  // at about 1 KB each
 constexpr int64_t kChunkRays = 256;               // at most, where rays are almost empty
 constexpr int64_t kMaxGroups = 32;                // of chunks; each sums its own weight gradients
 
-// The networks of a field with their weights packed. The part of the colour network's first layer that sees the direction is
-// applied once for each ray: `code` below.
-struct Networks {
-  explicit Networks(const NgpField& field)
-      : density(field.density_widths, field.density_weights),
-        color(color_widths(field), field.color_weights),
-        features(field.levels.count * field.features),
-        feature_row(padded<float>(features)),
-        embedding_row(padded<float>(field.density_widths.back())),
-        code_size(field.sh_degree * field.sh_degree),
-        code_row(padded<float>(color.widths[1])) {
-    const int out = color.widths[1];
-    code_weights.fill(0.0f, int64_t(code_size) * code_row);
-    for (int i = 0; i < code_size; ++i)
-      std::memcpy(&code_weights[int64_t(i) * code_row], field.color_weights[0] + int64_t(color.widths[0] + i) * out, out * sizeof(float));
-  }
-
-  static std::vector<int> color_widths(const NgpField& field) {
-    std::vector<int> widths = field.color_widths;
-    widths[0] = field.density_widths.back();
-    return widths;
-  }
-
-  int64_t partial_size() const { return density.partial_size() + color.partial_size() + int64_t(code_size) * code_row; }
-
-  const MlpTile<float> density, color;
-  const int features, feature_row, embedding_row, code_size, code_row;
-  Buffer<float> code_weights;  // [code_size, code_row]
-};
-
-// Activations between the layers of a network for all samples of a chunk: one array a layer, so that rows can be moved.
-class Hidden {
- public:
-  void make_room(const MlpTile<float>& mlp, int64_t rows) {
-    values.resize(mlp.layers - 1);
-    for (int l = 0; l + 1 < mlp.layers; ++l) values[l].make_room(rows * padded<float>(mlp.widths[l + 1]));
-  }
-  std::vector<float*> at(const MlpTile<float>& mlp, int64_t row) {
-    std::vector<float*> layers;
-    for (int l = 0; l + 1 < mlp.layers; ++l) layers.push_back(values[l].data() + row * padded<float>(mlp.widths[l + 1]));
-    return layers;
-  }
-  void move(const MlpTile<float>& mlp, int64_t to, int64_t from, int64_t rows) {
-    const auto targets = at(mlp, to), sources = at(mlp, from);
-    for (size_t l = 0; l < targets.size(); ++l)
-      std::memmove(targets[l], sources[l], size_t(rows) * padded<float>(mlp.widths[l + 1]) * sizeof(float));
-  }
-
- private:
-  std::vector<Buffer<float>> values;
-};
-
 // The samples of a few consecutive rays. After `transmit` only those that light reaches are left, ray by ray without gaps.
 class Chunk {
  public:
-  void begin(const NgpField& of_field, const NgpRays& of_rays, const Networks& networks, int64_t first, int64_t end) {
+  void begin(const NgpField& of_field, const NgpRays& of_rays, const NgpNetworks& networks, int64_t first, int64_t end) {
     field = &of_field, rays = &of_rays, nets = &networks;
     first_ray = first, num_rays = end - first;
     first_sample = rays->ray_offsets[first], samples = rays->ray_offsets[end] - first_sample;
-    x.make_room(3 * samples), step.make_room(samples);
+    x.make_room(3 * samples), step.make_room(padded_to(samples, kLanes<float>));
     for (int64_t r = first; r < end; ++r)
       for (int64_t s = rays->ray_offsets[r]; s < rays->ray_offsets[r + 1]; ++s) {
         const float t = 0.5f * (rays->t_start[s] + rays->t_end[s]);
@@ -88,24 +33,18 @@ class Chunk {
   // Hash grid and density network of all samples.
   void density() {
     features.make_room(samples * nets->feature_row), embedding.make_room(samples * nets->embedding_row);
-    sigma.make_room(samples), density_hidden.make_room(nets->density, samples);
-    NC_GRID_FEATURES(field->features, encode<F>());
+    sigma.make_room(padded_to(samples, kLanes<float>)), density_hidden.make_room(nets->density, samples);
+    NC_GRID_FEATURES(field->features, ngp_encode<F>(*field, x.data(), samples, features.data(), nets->feature_row));
     for (int64_t b = 0; b < samples; b += kTileRows)
       nets->density.forward(tile_rows(b, samples), &features[b * nets->feature_row], nets->feature_row, density_hidden.at(nets->density, b).data(),
                            &embedding[b * nets->embedding_row]);
-    for (int64_t i = 0; i < samples; ++i) sigma[i] = min_of(embedding[i * nets->embedding_row], field->max_log_density);
-    map_in_place(sigma.data(), samples, [](Floats v) { return exp_of(v); });
+    ngp_sigma(*field, embedding.data(), nets->embedding_row, samples, sigma.data());
   }
 
   // How much each sample weighs; keeps the samples before the end of each ray.
   void transmit(float* weight) {
     absorbed.make_room(padded_to(samples, kLanes<float>)), passed.make_room(padded_to(samples, kLanes<float>)), after.make_room(samples), live.assign(1, 0);
-    for (int64_t i = 0; i < samples; ++i) absorbed[i] = -sigma[i] * step[i];
-    for (int64_t i = 0; i < samples; i += kLanes<float>) {
-      Floats exp, expm1;
-      exponential(load(&absorbed[i]), &exp, &expm1);
-      store(&passed[i], exp), store(&absorbed[i], -expm1);
-    }
+    ngp_absorb(sigma.data(), step.data(), samples, absorbed.data(), passed.data());
     for (int64_t r = 0; r < num_rays; ++r) {
       const int64_t from = offset(r), to = live.back(), end = offset(r + 1);
       float transmittance = 1.0f;
@@ -124,22 +63,14 @@ class Chunk {
   void color() {
     const int64_t kept = live.back();
     code.make_room(num_rays * nets->code_size), ray_part.make_room(num_rays * nets->code_row);
-    logits.make_room(kTileRows * padded<float>(3)), rgb.make_room(3 * kept), color_hidden.make_room(nets->color, kept);
-    for (int64_t r = 0; r < num_rays; ++r)
-      spherical_harmonics_basis(rays->direction + 3 * (first_ray + r), field->sh_degree, &code[r * nets->code_size]);
-    gemm<float>(int(num_rays), nets->code_row, nets->code_size, code.data(), nets->code_size, 1, nets->code_weights.data(), nets->code_row,
-                ray_part.data(), nets->code_row, false);
+    rgb.make_room(3 * kept), color_hidden.make_room(nets->color, kept);
+    nets->direction_part(rays->direction + 3 * first_ray, num_rays, field->sh_degree, code.data(), ray_part.data());
     float* first_layer = color_hidden.at(nets->color, 0)[0];
     for (int64_t r = 0; r < num_rays; ++r)
       for (int64_t i = live[r]; i < live[r + 1]; ++i)
         std::memcpy(first_layer + i * nets->code_row, &ray_part[r * nets->code_row], nets->code_row * sizeof(float));
-    for (int64_t b = 0; b < kept; b += kTileRows) {
-      const int rows = tile_rows(b, kept);
-      nets->color.forward(rows, &embedding[b * nets->embedding_row], nets->embedding_row, color_hidden.at(nets->color, b).data(), logits.data(), true);
-      for (int i = 0; i < rows; ++i)
-        for (int c = 0; c < 3; ++c) rgb[3 * (b + i) + c] = logits[i * padded<float>(3) + c];
-    }
-    map_in_place(rgb.data(), 3 * kept, [](Floats v) { return 1.0f / (1.0f + exp_of(-v)); });
+    for (int64_t b = 0; b < kept; b += kTileRows)
+      nets->color_tile(tile_rows(b, kept), &embedding[b * nets->embedding_row], color_hidden.at(nets->color, b).data(), &rgb[3 * b]);
   }
 
   // The squared error of the rays, and its gradient at each sample's density and colour.
@@ -205,11 +136,6 @@ class Chunk {
   }
 
  private:
-  template <int F> void encode() {
-    for (int l = 0; l < field->levels.count; ++l)
-      GridLevel<float, 3, F>(field->levels, l).gather(field->table, x.data(), 0, samples, &features[l * F], nets->feature_row);
-  }
-
   int64_t offset(int64_t r) const { return rays->ray_offsets[first_ray + r] - first_sample; }
   static int tile_rows(int64_t begin, int64_t end) { return int(min_of<int64_t>(kTileRows, end - begin)); }
 
@@ -224,12 +150,12 @@ class Chunk {
 
   const NgpField* field = nullptr;
   const NgpRays* rays = nullptr;
-  const Networks* nets = nullptr;
+  const NgpNetworks* nets = nullptr;
   int64_t first_ray = 0, num_rays = 0, first_sample = 0, samples = 0;
   std::vector<int64_t> live;  // [num_rays + 1], where the samples that are left of each ray begin
   Buffer<float> x, step, features, embedding, sigma, absorbed, passed, after;
-  Buffer<float> code, ray_part, logits, rgb, grad_sigma, grad_rgb, color_scratch, density_scratch;
-  Hidden density_hidden, color_hidden;
+  Buffer<float> code, ray_part, rgb, grad_sigma, grad_rgb, color_scratch, density_scratch;
+  NgpHidden density_hidden, color_hidden;
 };
 
 // Borders of the chunks: consecutive rays until there are enough samples.
@@ -255,7 +181,7 @@ template <int F> void scatter(const NgpLoss& p, const std::vector<int64_t>& firs
 }  // namespace
 
 void ngp_loss_cpu(const NgpLoss& p, int threads) {
-  const Networks nets(p.field);
+  const NgpNetworks nets(p.field);
   const std::vector<int64_t> borders = chunk_rays(p.rays);
   const int64_t chunks = int64_t(borders.size()) - 1, groups = min_of(chunks, kMaxGroups), samples = p.rays.ray_offsets[p.rays.num_rays];
   Buffer<float> x(3 * samples), grad_features(samples * nets.feature_row), partial;

@@ -1,5 +1,6 @@
 #pragma once
 #include "math/hash_grid.h"
+#include "math/march.h"
 
 #include <vector>
 
@@ -40,6 +41,25 @@ struct NgpLoss {
   uint8_t* touched;                              // [entries] set to 1 where grad_table was added to
 };
 
+// The same field as a picture: colours only where they show.
+struct NgpRender {
+  NgpField field;
+  MarchGrid<float> grid;
+  int64_t num_rays;
+  const float* origin;     // [R, 3] box coordinates
+  const float* direction;  // [R, 3] unit
+  float near;              // nearest sample
+  float stop_below;        // transmittance at which a ray ends
+  float shows;             // weight below which a sample's colour is left out
+  int64_t max_samples;     // of a ray; a multiple of kRenderRound
+  float* rgb;              // [R, 3] out, without background; what was left out has the colour of the rest
+  float* opacity;          // [R] out
+  float* distance;         // [R] out, weighted sum
+};
+
+constexpr int64_t kRenderRound = 8;  // samples of each ray between two looks at whether it has ended
+
+void ngp_render_cpu(const NgpRender& params, int threads);
 void ngp_loss_cpu(const NgpLoss& params, int threads);
 
 }  // namespace nerfcore

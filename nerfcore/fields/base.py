@@ -39,6 +39,16 @@ class Field(nn.Module):
         """
         return None
 
+    def fused_render(
+        self, origin: Tensor, direction: Tensor, bits: Tensor, resolution: int, cascades: int, step_min: float,
+        cone_angle: float, near: float, shows: float,
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Marching, field and compositing as one operation, or None where the field has none as it is.
+
+        Arguments and results as those of :func:`~nerfcore.ops.ngp.ngp_render`.
+        """
+        return None
+
     def normal(self, x: Tensor) -> Tensor:
         """Outward unit normals [N, 3]: minus the direction in which the density grows; zero where it is flat."""
         with torch.enable_grad():

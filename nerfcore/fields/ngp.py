@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from nerfcore.fields.base import Field, register_field
-from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
-from nerfcore.ops.ngp import NgpNetworks, ngp_loss
+from nerfcore.ops.ngp import NgpNetworks, has_ngp_kernel, ngp_loss, ngp_render
 from nerfcore.ops.spherical_harmonics import spherical_harmonics
 from nerfcore.types import TouchedGradient
 
@@ -73,19 +72,27 @@ class NGPField(Field):
 
 
     def fused_loss(self, origin, direction, samples, background, truth):
-        if self.table.is_cuda or self.table.dtype != torch.float32 or not use_kernel(self.backend, self.table):
+        if not has_ngp_kernel(self.table, self.backend):
             return None
         if self.grad_table is None or self.grad_table.values.shape != self.table.shape:
             self.grad_table = TouchedGradient.zeros_like(self.table)
-        networks = NgpNetworks(
-            self.levels, self.table, self.density_mlp, self.color_mlp, self.sh_degree, MAX_LOG_DENSITY
-        )
         loss, weights, density, color = ngp_loss(
-            networks, origin, direction, samples, background, truth, self.grad_table, backend=self.backend
+            self.networks(), origin, direction, samples, background, truth, self.grad_table, backend=self.backend
         )
         gradients = {f"density_mlp.{i}": g for i, g in enumerate(density)}
         gradients |= {f"color_mlp.{i}": g for i, g in enumerate(color)}
         return loss, weights, gradients | {"table": self.grad_table}
+
+    def fused_render(self, *rays_and_grid):
+        if not has_ngp_kernel(self.table, self.backend):
+            return None
+        return ngp_render(self.networks(), *rays_and_grid, backend=self.backend)
+
+    def networks(self) -> NgpNetworks:
+        """What the field consists of, for :mod:`nerfcore.ops.ngp`."""
+        return NgpNetworks(
+            self.levels, self.table, self.density_mlp, self.color_mlp, self.sh_degree, MAX_LOG_DENSITY
+        )
 
 
 def _matrices(*widths: int) -> nn.ParameterList:

@@ -54,9 +54,9 @@ def adam_touched_step(
     epsilon: float = 1e-15,
     backend: str = "auto",
 ) -> None:
-    """:func:`adam_step` of a table [E, F], F in {1, 2, 4, 8}, that reads and writes only entries that ``gradient`` touched, and clears it.
+    """:func:`adam_step` of a table [E, F], F in {1, 2, 4, 8}, that reads and writes only what ``gradient`` touched.
 
-    Equal to :func:`adam_step` with ``gradient.values``. Not differentiable.
+    Equal to :func:`adam_step` with ``gradient.values``; clears the gradient. Not differentiable.
     """
     table = check("param", param.detach(), "E F", dims := {})
     values = check("gradient.values", gradient.values, "E F", dims, like=table)
@@ -69,8 +69,9 @@ def adam_touched_step(
     if gradient.touched.dtype != torch.uint8:
         raise ValueError(f"gradient.touched must be uint8, got {gradient.touched.dtype}")
     if use_kernel(backend, table):
-        scales = _scales(step, learning_rate, betas)
-        torch.ops.nerfcore.adam_touched(table, values, gradient.touched, *moments, scales[0], *betas, epsilon, scales[1])
+        rate, correct2 = _scales(step, learning_rate, betas)
+        touched = gradient.touched
+        torch.ops.nerfcore.adam_touched(table, values, touched, *moments, rate, *betas, epsilon, correct2)
     else:
         adam_step(table, values, *moments, step, learning_rate, betas, epsilon, backend)
         values.zero_()

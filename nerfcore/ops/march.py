@@ -27,8 +27,8 @@ def march_rays(
     box; the bit of a cell is ``((c G + z) G + y) G + x``, and bit i is bit ``i & 7`` of byte ``i >> 3``.
 
     Steps have length ``dt(t) = clamp(⌊cone_angle t⌋, step_min, max(step_min, √3 / G))`` in box units, where ⌊⌋ keeps
-    three binary digits behind the leading one: steps grow by eighths, and runs of equal steps can be leapt over. They tile
-    ``[near, far]`` exactly: the first ends at ``near + (1 - jitter) dt(near)``, the last is cut at far; jitter [R] is
+    three binary digits behind the leading one: steps grow by eighths, and runs of equal steps can be leapt over. They
+    tile ``[near, far]`` exactly: the first ends at ``near + (1 - jitter) dt(near)``, the last is cut at far; jitter [R] is
     in [0, 1), None for zeros. A step is kept if the cell around its midpoint is occupied, in the smallest cascade that
     holds the midpoint and whose cells are no smaller than dt. At most max_samples_per_ray are kept, the nearest ones.
 
@@ -64,7 +64,7 @@ def march_rays(
     if use_kernel(backend, origin):
         t_start, t_end, ray_offsets = torch.ops.nerfcore.march_forward(
             origin, direction, near, far, bits, jitter, resolution, cascades,
-            step_min, _step_max(step_min, resolution), cone_angle, max_samples_per_ray,
+            step_min, longest_step(step_min, resolution), cone_angle, max_samples_per_ray,
         )
         return Samples(t_start, t_end, ray_offsets)
     return march_rays_reference(
@@ -72,7 +72,7 @@ def march_rays(
     )
 
 
-def _step_max(step_min: float, resolution: int) -> float:
+def longest_step(step_min: float, resolution: int) -> float:
     """The diagonal of a cell of the outermost cascade."""
     return max(step_min, math.sqrt(3) / resolution)
 
@@ -85,7 +85,7 @@ def march_rays_reference(
     """The same by testing every step of every ray, one step of all rays at a time."""
 
     def step_at(t: Tensor) -> Tensor:
-        return _eighths(t * cone_angle).clamp(step_min, _step_max(step_min, resolution))
+        return _eighths(t * cone_angle).clamp(step_min, longest_step(step_min, resolution))
 
     jitter = torch.zeros_like(near) if jitter is None else jitter
     finite = torch.cat([origin, direction, torch.stack([near, far, jitter], 1)], 1).isfinite().all(1)

@@ -1,9 +1,9 @@
-"""The training step of Instant-NGP in one operation."""
+"""The training step and the picture of an Instant-NGP field, each in one operation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from nerfcore.ops._dispatch import check, use_kernel
 from nerfcore.ops.composite import STOP_BELOW, composite_reference
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid_reference
+from nerfcore.ops.intersect import intersect_box_reference
+from nerfcore.ops.march import longest_step, march_rays_reference
 from nerfcore.ops.mlp import mlp_reference
 from nerfcore.ops.spherical_harmonics import spherical_harmonics_reference
 from nerfcore.types import Samples, TouchedGradient
@@ -48,15 +50,8 @@ def ngp_loss(
     ``networks.color``; the gradient of the table is added to ``grad_table``. Samples behind the end of their ray cost
     no colour and no gradient. Float32 on the CPU; the same bits for any number of threads. Itself not differentiable.
     """
-    dims = {"E": networks.levels.num_entries, "F": networks.levels.features, "I": networks.levels.out_features}
-    if networks.levels.dims != 3:
-        raise ValueError(f"a radiance field has three dimensions, got a hash grid with {networks.levels.dims}")
-    table = check("table", networks.table.detach(), "E F", dims)
-    density = _matrices("density", networks.density, dims["I"], table)
-    color = _matrices("color", networks.color, density[-1].shape[1] + networks.sh_degree**2, table)
-    if len(color) < 2 or color[-1].shape[1] != 3 or not 1 <= networks.sh_degree <= 4:
-        shapes = [list(w.shape) for w in color]
-        raise ValueError(f"color needs a hidden layer and 3 outputs, sh_degree 1 to 4; got {shapes}, {networks.sh_degree}")
+    networks, dims = _checked(networks)
+    table = networks.table
     rays = [
         check(name, t, "R 3", dims, like=table)
         for name, t in (("origin", origin), ("direction", direction), ("background", background), ("truth", truth))
@@ -68,16 +63,69 @@ def ngp_loss(
     check("grad_table.values", grad_table.values, "E F", dims, like=table)
     check("grad_table.touched", grad_table.touched, "E", dims)
     samples = Samples(t_start, t_end, samples.ray_offsets.contiguous())
-    networks = NgpNetworks(networks.levels, table, density, color, networks.sh_degree, networks.max_log_density)
-    if not use_kernel(backend, table) or table.is_cuda or table.dtype != torch.float32:
+    if not has_ngp_kernel(table, backend):
         return ngp_loss_reference(networks, *rays[:2], samples, *rays[2:], grad_table, stop_below)
-    levels = networks.levels
     loss, weights, *grads = torch.ops.nerfcore.ngp_loss(
-        table, density, color, levels.scale, levels.resolution, levels.offset, networks.sh_degree,
-        networks.max_log_density, *rays[:2], t_start, t_end, samples.ray_offsets, stop_below, *rays[2:],
+        *_arguments(networks), *rays[:2], t_start, t_end, samples.ray_offsets, stop_below, *rays[2:],
         grad_table.values, grad_table.touched,
     )
-    return loss.to(table.dtype), weights, grads[: len(density)], grads[len(density) :]
+    return loss.to(table.dtype), weights, grads[: len(networks.density)], grads[len(networks.density) :]
+
+
+def ngp_render(
+    networks: NgpNetworks, origin: Tensor, direction: Tensor, bits: Tensor, resolution: int, cascades: int,
+    step_min: float, cone_angle: float, near: float, shows: float = 0.0, stop_below: float = STOP_BELOW,
+    max_samples_per_ray: int = 1024, backend: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Renders box rays through an occupancy grid: marching, field and compositing at once, a few samples of every ray
+    at a time, so that little is computed behind surfaces.
+
+    origin, direction (unit) [R, 3]. bits … cone_angle as in :func:`~nerfcore.ops.march.march_rays`, along the ray
+    inside the box and no nearer than ``near``. Samples whose weight is at most ``shows`` are left out of the colour,
+    which takes that of the rest. Returns rgb [R, 3] without background, opacity [R] and distance [R] = ``sum w_i t_i``,
+    as :func:`~nerfcore.ops.composite.composite`. Float32 on the CPU. Not differentiable.
+    """
+    networks, dims = _checked(networks)
+    origin = check("origin", origin, "R 3", dims, like=networks.table).detach()
+    direction = check("direction", direction, "R 3", dims, like=networks.table).detach()
+    check("bits", bits, str(cascades * resolution**3 // 8), dims)
+    options = (bits, resolution, cascades, step_min, cone_angle, near, shows, stop_below, max_samples_per_ray)
+    if not has_ngp_kernel(networks.table, backend):
+        return ngp_render_reference(networks, origin, direction, *options)
+    return torch.ops.nerfcore.ngp_render(
+        *_arguments(networks), origin, direction, bits.contiguous(), resolution, cascades, step_min,
+        longest_step(step_min, resolution), cone_angle, near, stop_below, shows, max_samples_per_ray,
+    )
+
+
+def has_ngp_kernel(table: Tensor, backend: str = "auto") -> bool:
+    """Whether a compiled kernel serves a field whose hash table this is: float32 on the CPU."""
+    return not table.is_cuda and table.dtype == torch.float32 and use_kernel(backend, table)
+
+
+def _checked(networks: NgpNetworks) -> tuple[NgpNetworks, dict[str, int]]:
+    """The same, detached and contiguous, and the sizes of its table."""
+    levels = networks.levels
+    dims = {"E": levels.num_entries, "F": levels.features}
+    if levels.dims != 3:
+        raise ValueError(f"a radiance field has three dimensions, got a hash grid with {levels.dims}")
+    table = check("table", networks.table.detach(), "E F", dims)
+    density = _matrices("density", networks.density, levels.out_features, table)
+    color = _matrices("color", networks.color, density[-1].shape[1] + networks.sh_degree**2, table)
+    if len(color) < 2 or color[-1].shape[1] != 3 or not 1 <= networks.sh_degree <= 4:
+        shapes = [list(w.shape) for w in color]
+        raise ValueError(
+            f"color needs a hidden layer and 3 outputs, sh_degree 1 to 4; got {shapes}, {networks.sh_degree}"
+        )
+    return replace(networks, table=table, density=density, color=color), dims
+
+
+def _arguments(networks: NgpNetworks) -> tuple:
+    levels = networks.levels
+    return (
+        networks.table, networks.density, networks.color, levels.scale, levels.resolution, levels.offset,
+        networks.sh_degree, networks.max_log_density,
+    )
 
 
 def _matrices(name: str, weights: Sequence[Tensor], width: int, like: Tensor) -> list[Tensor]:
@@ -97,15 +145,43 @@ def ngp_loss_reference(
     """The same from the references of the operations, by automatic differentiation."""
     table, *matrices = (t.detach().requires_grad_() for t in (networks.table, *networks.density, *networks.color))
     density, color = matrices[: len(networks.density)], matrices[len(networks.density) :]
-    ray = samples.ray_indices
-    x = origin[ray] + direction[ray] * samples.t_mid[:, None]
-    embedding = mlp_reference(hash_grid_reference(x, table, networks.levels), density)
-    sigma = torch.exp(embedding[:, 0].clamp(max=networks.max_log_density))
-    code = spherical_harmonics_reference(direction, networks.sh_degree)[ray]
-    rgb = mlp_reference(torch.cat((embedding, code), 1), color, "sigmoid")
+    sigma, rgb = _field_reference(
+        replace(networks, table=table, density=density, color=color), origin, direction, samples
+    )
     rgb, opacity, _, weights = composite_reference(sigma, rgb, samples, stop_below)
     loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)
     gradient, *grads = torch.autograd.grad(loss, [table, *matrices])
     grad_table.values.add_(gradient)
     grad_table.touched[(gradient != 0).any(1)] = 1
     return loss.detach(), weights.detach(), grads[: len(density)], grads[len(density) :]
+
+
+@torch.no_grad()
+def ngp_render_reference(
+    networks: NgpNetworks, origin: Tensor, direction: Tensor, bits: Tensor, resolution: int, cascades: int,
+    step_min: float, cone_angle: float, near: float, shows: float, stop_below: float, max_samples_per_ray: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same from the references of the operations."""
+    corners = origin.new_zeros(3), origin.new_ones(3)
+    t_in, t_out = intersect_box_reference(origin, direction, *corners, near)
+    samples = march_rays_reference(
+        origin, direction, t_in, t_out, bits, resolution, cascades, step_min, cone_angle, None, max_samples_per_ray
+    )
+    sigma, rgb = _field_reference(networks, origin, direction, samples)
+    _, opacity, distance, weights = composite_reference(sigma, rgb, samples, stop_below)
+    shown = torch.where(weights > shows, weights, 0)
+    color = torch.zeros_like(origin).index_add_(0, samples.ray_indices, shown[:, None] * rgb)
+    shown_weight = torch.zeros_like(opacity).index_add_(0, samples.ray_indices, shown)
+    return color * (opacity / shown_weight.clamp(min=1e-10))[:, None], opacity, distance
+
+
+def _field_reference(
+    networks: NgpNetworks, origin: Tensor, direction: Tensor, samples: Samples
+) -> tuple[Tensor, Tensor]:
+    """Density [S] and colour [S, 3] of the samples."""
+    ray = samples.ray_indices
+    x = origin[ray] + direction[ray] * samples.t_mid[:, None]
+    embedding = mlp_reference(hash_grid_reference(x, networks.table, networks.levels), networks.density)
+    sigma = torch.exp(embedding[:, 0].clamp(max=networks.max_log_density))
+    code = spherical_harmonics_reference(direction, networks.sh_degree)[ray]
+    return sigma, mlp_reference(torch.cat((embedding, code), 1), networks.color, "sigmoid")

@@ -87,8 +87,8 @@ def occupancy_see(
 
     A sample is lit if more than a share ``darkest`` of the light passes the samples in front of it. seen: bool
     [C B³], blocks laid out as cells are, with B = resolution blocks along an axis; a sample is noted in every cascade
-    that holds it. origin, direction [R, 3] in box coordinates; weights [S] of :func:`~nerfcore.ops.composite.composite`.
-    Not differentiable.
+    that holds it. origin, direction [R, 3] in box coordinates; weights [S] of
+    :func:`~nerfcore.ops.composite.composite`. Not differentiable.
     """
     dims: dict[str, int] = {}
     if seen.dtype != torch.bool or not seen.is_contiguous():

@@ -12,10 +12,11 @@ from nerfcore.cameras.rays import camera_rays
 from nerfcore.data.scene import SceneTransform
 from nerfcore.fields import FIELDS, Field
 from nerfcore.renderer.occupancy import OccupancyGrid
-from nerfcore.renderer.volume import Marching, render_rays
+from nerfcore.renderer.volume import SHOWS, Marching, render_rays
 from nerfcore.types import Rays, Render
 
-RAYS_PER_CHUNK = 2048  # some 40,000 samples: their features stay in cache
+RAYS_PER_CHUNK = 1 << 18
+MODULAR_RAYS = 2048  # some 40,000 samples: their features stay in cache
 POINTS_PER_CHUNK = 1 << 16
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 
@@ -58,25 +59,26 @@ class Model:
         parts = []
         for start in range(0, max(len(rays), 1), RAYS_PER_CHUNK):
             chunk = rays[start : start + RAYS_PER_CHUNK].to(self.device)
-            rgb, opacity, distance, normal = render_rays(
-                self.field,
-                self.transform.to_box(chunk.origin),
-                chunk.direction,
-                self.occupancy,
-                self.marching,
-                normals,
-                self.backend,
-            )
+            origin = self.transform.to_box(chunk.origin)
+            rgb, opacity, distance, normal = self._render_rays(origin, chunk.direction, normals)
             distance = torch.where(opacity > 0, distance / opacity.clamp(min=1e-10), 0) / self.transform.scale
-            parts.append(
-                Render(rgb + (1 - opacity[:, None]) * color, opacity, distance, distance * chunk.z_scale, normal)
-            )
-        return Render(
-            *(
-                None if p[0] is None else torch.cat(p)
-                for p in zip(*(vars(part).values() for part in parts), strict=True)
-            )
-        )
+            rgb = rgb + (1 - opacity[:, None]) * color
+            parts.append((rgb, opacity, distance, distance * chunk.z_scale, normal))
+        return Render(*_concatenate(parts))
+
+    @torch.no_grad()
+    def _render_rays(self, origin: Tensor, direction: Tensor, normals: bool) -> tuple[Tensor | None, ...]:
+        grid, marching = self.occupancy, self.marching
+        if not normals:
+            place = marching.step, marching.cone_angle, marching.near
+            fused = self.field.fused_render(origin, direction, grid.bits, grid.resolution, grid.cascades, *place, SHOWS)
+            if fused is not None:
+                return *fused, None
+        parts = [
+            render_rays(self.field, *rays, grid, marching, normals, self.backend)
+            for rays in zip(origin.split(MODULAR_RAYS), direction.split(MODULAR_RAYS), strict=True)
+        ]
+        return _concatenate(parts)
 
     def render_image(
         self,
@@ -161,6 +163,11 @@ def background_rgb(background: str | tuple[float, float, float]) -> tuple[float,
             raise ValueError(f"background must be {', '.join(BACKGROUNDS)} or an RGB triple, got {background!r}")
         return BACKGROUNDS[background]
     return tuple(background)
+
+
+def _concatenate(parts: list[tuple[Tensor | None, ...]]) -> list[Tensor | None]:
+    """Value by value; what is None in one part is None in all."""
+    return [None if values[0] is None else torch.cat(values) for values in zip(*parts, strict=True)]
 
 
 def _chunks(n: int):

@@ -1,4 +1,4 @@
-"""Fused Instant-NGP step: equal to its parts · rays that end · threads · edges · errors. Gradients are exact products of
+"""Fused Instant-NGP step and picture: equal to their parts · rays that end · threads · edges · errors. Gradients are exact products of
 the parts, each checked in float64 in its own file; here kernel and reference are compared as wholes."""
 
 import dataclasses
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nerfcore.ops.hash_grid import HashGridLevels
-from nerfcore.ops.ngp import NgpNetworks, ngp_loss
+from nerfcore.ops.ngp import NgpNetworks, ngp_loss, ngp_render
 from nerfcore.testing import assert_matches
 from nerfcore.types import Samples, TouchedGradient
 
@@ -136,6 +136,44 @@ def test_a_nan_spoils_its_own_ray_only(kernel_backend):
     )
     others = samples.ray_indices != 7
     assert torch.isnan(loss) and torch.equal(weights[others], expected[others])
+
+
+def view(dtype, resolution=32, cascades=2):
+    """Rays from outside and inside, some of which miss, and a grid with holes."""
+    g = torch.Generator().manual_seed(5)
+    origin = torch.rand(900, 3, generator=g) * 2 - 0.5
+    direction = torch.nn.functional.normalize(torch.rand(900, 3, generator=g) - origin, dim=-1)
+    bits = torch.randint(0, 256, (cascades * resolution**3 // 8,), generator=g, dtype=torch.uint8)
+    bits[torch.rand(len(bits), generator=g) < 0.7] = 0
+    return origin.to(dtype), direction.to(dtype), bits, resolution, cascades, 0.004, 1 / 256, 0.05
+
+
+@pytest.mark.parametrize("shows", [0.0, 0.02])
+@pytest.mark.parametrize("opaque", [1.0, 20.0], ids=["fog", "walls"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_picture_equals_its_parts(kernel_backend, shape, opaque, shows):
+    """Where a weight lies within rounding of ``shows`` the colours may differ by it: those rays are left out."""
+    kernel = ngp_render(networks(shape, opaque), *view(torch.float32), shows, backend=kernel_backend)
+    yardstick = ngp_render(networks(shape, opaque), *view(torch.float32), shows, backend="reference")
+    double = torch.float64
+    truth = ngp_render(networks(shape, opaque, double), *view(double), shows, backend="reference")
+    agree = ((yardstick[0] - truth[0]).abs() < 1e-3).all(1) & ((kernel[0] - truth[0]).abs() < 1e-3).all(1)
+    assert agree.float().mean() > 0.98 and truth[1].max() > (0.9 if opaque > 1 else 0.05)
+    for name, k, y, t in zip(("rgb", "opacity", "distance"), kernel, yardstick, truth, strict=True):
+        assert_matches(k[agree], y[agree], t[agree], floor=2e-5, what=name)
+
+
+def test_a_picture_of_nothing(kernel_backend):
+    origin, direction, bits, *place = view(torch.float32)
+    for rays in (origin[:0], direction[:0], bits), (origin, direction, torch.zeros_like(bits)):
+        rgb, opacity, distance = ngp_render(networks(), *rays, *place, backend=kernel_backend)
+        assert rgb.shape == rays[0].shape and not rgb.any() and not opacity.any() and not distance.any()
+    spoilt = origin.clone()
+    spoilt[3] = float("nan")
+    picture = ngp_render(networks(), origin, direction, bits, *place, backend=kernel_backend)[0]
+    rgb = ngp_render(networks(), spoilt, direction, bits, *place, backend=kernel_backend)[0]
+    others = torch.arange(900) != 3
+    assert torch.equal(rgb[others], picture[others]) and not rgb[3].any()
 
 
 def test_errors_in_words():

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from nerfcore.ops.occupancy import occupancy_pack
 from nerfcore.renderer.volume import Marching, render_rays, render_samples, sample_rays
-from nerfcore.types import Samples
 from tests.analytic import Ball, Blob, full_grid
 
 ONE_BOX = Marching.for_cascades(1)

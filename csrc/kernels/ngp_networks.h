@@ -1,0 +1,99 @@
+// What the training step and the renderer of an Instant-NGP field share. CPU only.
+#pragma once
+#include "kernels/hash_grid.h"
+#include "kernels/hash_grid_block.h"
+#include "kernels/mlp_tile.h"
+#include "kernels/ngp.h"
+#include "math/spherical_harmonics.h"
+
+namespace nerfcore {
+
+// The networks of a field with their weights packed. The part of the colour network's first layer that sees the direction is
+// applied once for each ray: see `direction_part`.
+struct NgpNetworks {
+  explicit NgpNetworks(const NgpField& field)
+      : density(field.density_widths, field.density_weights),
+        color(color_widths(field), field.color_weights),
+        features(field.levels.count * field.features),
+        feature_row(padded<float>(features)),
+        embedding_row(padded<float>(field.density_widths.back())),
+        code_size(field.sh_degree * field.sh_degree),
+        code_row(padded<float>(color.widths[1])) {
+    const int out = color.widths[1];
+    code_weights.fill(0.0f, int64_t(code_size) * code_row);
+    for (int i = 0; i < code_size; ++i)
+      std::memcpy(&code_weights[int64_t(i) * code_row], field.color_weights[0] + int64_t(color.widths[0] + i) * out, out * sizeof(float));
+  }
+
+  // part [n, code_row]: what the directions [n, 3] add to the colour network's first layer; code [n, code_size]: their harmonics.
+  void direction_part(const float* direction, int64_t n, int sh_degree, float* code, float* part) const {
+    for (int64_t i = 0; i < n; ++i) spherical_harmonics_basis(direction + 3 * i, sh_degree, code + i * code_size);
+    gemm<float>(int(n), code_row, code_size, code, code_size, 1, code_weights.data(), code_row, part, code_row, false);
+  }
+
+  // rgb [rows, 3] from the embeddings [rows, embedding_row] of a tile; hidden[0] holds the direction parts.
+  void color_tile(int rows, const float* embedding, float* const* hidden, float* rgb) const {
+    float logits[kTileRows * kLanes<float>];
+    static_assert(kLanes<float> >= 3, "three channels must fit a vector");
+    color.forward(rows, embedding, embedding_row, hidden, logits, true);
+    for (int i = 0; i < rows; ++i)
+      for (int c = 0; c < 3; ++c) rgb[3 * i + c] = logits[i * kLanes<float> + c];
+    map_in_place(rgb, 3 * rows, [](Floats v) { return 1.0f / (1.0f + exp_of(-v)); });
+  }
+
+  static std::vector<int> color_widths(const NgpField& field) {
+    std::vector<int> widths = field.color_widths;
+    widths[0] = field.density_widths.back();
+    return widths;
+  }
+
+  int64_t partial_size() const { return density.partial_size() + color.partial_size() + int64_t(code_size) * code_row; }
+
+  const MlpTile<float> density, color;
+  const int features, feature_row, embedding_row, code_size, code_row;
+  Buffer<float> code_weights;  // [code_size, code_row]
+};
+
+// Activations between the layers of a network of many samples: one array a layer, so that rows can be moved.
+class NgpHidden {
+ public:
+  void make_room(const MlpTile<float>& mlp, int64_t rows) {
+    values.resize(mlp.layers - 1);
+    for (int l = 0; l + 1 < mlp.layers; ++l) values[l].make_room(rows * padded<float>(mlp.widths[l + 1]));
+  }
+  std::vector<float*> at(const MlpTile<float>& mlp, int64_t row) {
+    std::vector<float*> layers;
+    for (int l = 0; l + 1 < mlp.layers; ++l) layers.push_back(values[l].data() + row * padded<float>(mlp.widths[l + 1]));
+    return layers;
+  }
+  void move(const MlpTile<float>& mlp, int64_t to, int64_t from, int64_t rows) {
+    const auto targets = at(mlp, to), sources = at(mlp, from);
+    for (size_t l = 0; l < targets.size(); ++l)
+      std::memmove(targets[l], sources[l], size_t(rows) * padded<float>(mlp.widths[l + 1]) * sizeof(float));
+  }
+
+ private:
+  std::vector<Buffer<float>> values;
+};
+
+// Density: the exponential of the first value of each embedding.
+inline void ngp_sigma(const NgpField& field, const float* embedding, int64_t embedding_row, int64_t n, float* sigma) {
+  for (int64_t i = 0; i < n; ++i) sigma[i] = min_of(embedding[i * embedding_row], field.max_log_density);
+  map_in_place(sigma, n, [](Floats v) { return exp_of(v); });
+}
+
+// exp(-sigma step) and 1 - exp(-sigma step); all arrays have room for whole vectors.
+inline void ngp_absorb(const float* sigma, const float* step, int64_t n, float* absorbed, float* passed) {
+  for (int64_t i = 0; i < n; i += kLanes<float>) {
+    Floats exp, expm1;
+    exponential(-load(sigma + i) * load(step + i), &exp, &expm1);
+    store(passed + i, exp), store(absorbed + i, -expm1);
+  }
+}
+
+// features [n, feature_row] = the hash grid at x [n, 3].
+template <int F> void ngp_encode(const NgpField& field, const float* x, int64_t n, float* features, int64_t feature_row) {
+  for (int l = 0; l < field.levels.count; ++l) GridLevel<float, 3, F>(field.levels, l).gather(field.table, x, 0, n, features + l * F, feature_row);
+}
+
+}  // namespace nerfcore
