@@ -24,13 +24,16 @@ from rich.table import Table
 
 from nerfcore.errors import NerfcoreError
 from nerfcore.fields import NGPField
-from nerfcore.training.loss import photometric_loss
+from nerfcore.fields.ngp import CHUNK_SAMPLES
+from nerfcore.ops.ngp import ngp_loss
+from nerfcore.renderer.volume import render_samples
 from nerfcore.training.optimizer import Adam
-from nerfcore.types import Samples
+from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import header, interleaved, require_kernels, write_json
 
+LENGTH = 0.4  # of the sampled part of a ray; all of it lies in the box
 KERNEL_TARGET, REFERENCE_TARGET = 6.0, 0.9  # kernel / reference, reference / tuned peer
 PEER = "stock PyTorch, tuned"
 PEER_LOOP = "import sys; sys.path.insert(0, '.'); from step import ngp; step, _, _ = ngp('tuned', {rays}, {per_ray})\n"
@@ -64,22 +67,39 @@ def sizes(paper_rays: int, quick: bool) -> list[Size]:
 
 
 def training_step(size: Size, backend: str) -> Callable[[], None]:
-    """One step of our own on a batch that is drawn anew each time, as the independent script does."""
+    """One step of our own on a batch that is drawn anew each time, as the independent script does.
+
+    The kernels march through a full grid to find the samples; the reference is given them.
+    """
     field = NGPField(**size.field, backend=backend)
     field.initialise(torch.Generator().manual_seed(0))
     optimizer = Adam(field.named_parameters(), backend)
     offsets = torch.arange(size.rays + 1) * size.per_ray
-    length, black = 0.4, torch.zeros(size.rays, 3)
+    step_length, black = LENGTH / size.per_ray, torch.zeros(size.rays, 3)
+    lattice = SampleLattice(torch.full((8,), 255, dtype=torch.uint8), 4, 1, step_length)
 
     def step() -> None:
         origin = torch.rand(size.rays, 3) * 0.2 + 0.4
         direction = torch.nn.functional.normalize(torch.randn(size.rays, 3), dim=-1)
-        jitter, truth = torch.rand(size.rays, 1), torch.rand(size.rays, 3)
-        start = (torch.arange(size.per_ray) + jitter) * (length / size.per_ray)
-        samples = Samples(start.view(-1), (start + length / size.per_ray).view(-1), offsets)
-        _, _, gradients = photometric_loss(field, origin, direction, samples, black, truth, backend)
-        optimizer.step(1e-2, gradients)
+        jitter, truth = torch.rand(size.rays), torch.rand(size.rays, 3)
+        if backend == "reference":
+            start = ((torch.arange(size.per_ray) + jitter[:, None]) * step_length).view(-1)
+            samples = Samples(start, start + step_length, offsets)
+            rgb, *_ = render_samples(field, origin, direction, samples, backend)
+            names, parameters = zip(*field.named_parameters(), strict=True)
+            gradients = torch.autograd.grad(torch.nn.functional.mse_loss(rgb, truth), parameters)
+            optimizer.step(1e-2, dict(zip(names, gradients, strict=True)))
+        else:
+            rays_per_chunk = max(CHUNK_SAMPLES // size.per_ray, 1)
+            _, samples, _, density, color = ngp_loss(
+                field.networks(), origin, direction, lattice, black, truth, gradient, jitter, 0.0,
+                max_samples_per_ray=size.per_ray, rays_per_chunk=rays_per_chunk, backend=backend,
+            )
+            assert len(samples) == size.samples
+            named = {f"density_mlp.{i}": g for i, g in enumerate(density)} | {"table": gradient}
+            optimizer.step(1e-2, named | {f"color_mlp.{i}": g for i, g in enumerate(color)})
 
+    gradient = TouchedGradient.zeros_like(field.table.detach())
     return step
 
 

@@ -16,7 +16,8 @@ class _Movable:
     """Lets a frozen dataclass of tensors move between devices and be cut along its first axis."""
 
     def to(self, device):
-        return replace(self, **{f.name: v.to(device) for f in fields(self) if (v := getattr(self, f.name)) is not None})
+        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,29 @@ class Samples(_Movable):
     @property
     def t_mid(self) -> Tensor:
         return 0.5 * (self.t_start + self.t_end)
+
+
+@dataclass(frozen=True)
+class SampleLattice(_Movable):
+    """Where rays have samples, in box coordinates: occupancy bits, and the lattice of steps that tiles a ray.
+
+    bits (uint8), resolution, cascades, step (the shortest) and cone_angle: as :func:`~nerfcore.ops.march.march_rays`
+    has them. near: distance of the nearest sample.
+    """
+
+    bits: Tensor
+    resolution: int
+    cascades: int
+    step: float
+    cone_angle: float = 0.0
+    near: float = 0.0
+
+    def __post_init__(self):
+        if self.bits.dtype != torch.uint8 or self.bits.shape != (self.cascades * self.resolution**3 // 8,):
+            raise ValueError(
+                f"bits must be uint8 [{self.cascades * self.resolution**3 // 8}] for {self.cascades} cascades of "
+                f"{self.resolution}³ cells, got {self.bits.dtype} {list(self.bits.shape)}"
+            )
 
 
 @dataclass(frozen=True)

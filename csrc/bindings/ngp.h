@@ -24,29 +24,49 @@ inline NgpField ngp_field(const Tensor& table, at::TensorList density, at::Tenso
   return field;
 }
 
-// Returns the loss, the weights of the samples, and the gradients of `density` and of `color`; adds to grad_table.
+inline NgpRays ngp_rays(const Tensor& origin, const Tensor& direction, const std::optional<Tensor>& jitter, const Tensor& bits, const Tensor& blocks,
+                        int64_t resolution, int64_t cascades, double step_min, double step_max, double cone_angle, double near, double stop_below,
+                        int64_t max_samples) {
+  check_contiguous(origin, "origin"), check_contiguous(direction, "direction"), check_contiguous(bits, "bits");
+  if (jitter) check_contiguous(*jitter, "jitter");
+  return {march_grid<float>(bits, blocks, resolution, cascades, step_min, step_max, cone_angle), origin.size(0), origin.const_data_ptr<float>(),
+          direction.const_data_ptr<float>(), jitter ? jitter->const_data_ptr<float>() : nullptr, float(near), float(stop_below),
+          (max_samples + kRound - 1) / kRound * kRound};
+}
+
+// Returns the loss, the samples that light reached (t_start, t_end, ray_offsets, weights), and the gradients of `density` and of
+// `color`; adds to grad_table.
 inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density, at::TensorList color, at::ArrayRef<double> scale,
                                     at::IntArrayRef resolution, at::IntArrayRef offset, int64_t sh_degree, double max_log_density,
-                                    const Tensor& origin, const Tensor& direction, const Tensor& t_start, const Tensor& t_end,
-                                    const Tensor& ray_offsets, double stop_below, const Tensor& background, const Tensor& truth,
+                                    const Tensor& origin, const Tensor& direction, const std::optional<Tensor>& jitter, const Tensor& bits,
+                                    int64_t grid_resolution, int64_t cascades, double step_min, double step_max, double cone_angle, double near,
+                                    double stop_below, int64_t max_samples, int64_t rays_per_chunk, const Tensor& background, const Tensor& truth,
                                     Tensor& grad_table, Tensor& touched) {
-  for (const Tensor* t : {&origin, &direction, &t_start, &t_end, &ray_offsets, &background, &truth, static_cast<const Tensor*>(&grad_table),
-                          static_cast<const Tensor*>(&touched)})
+  for (const Tensor* t : {&background, &truth, static_cast<const Tensor*>(&grad_table), static_cast<const Tensor*>(&touched)})
     check_contiguous(*t, "ngp_loss input");
-  const Tensor loss = at::empty({}, table.options().dtype(at::kDouble)), weight = at::empty_like(t_start);
-  std::vector<Tensor> out{loss, weight};
-  std::vector<float*> grads[2];
+  const Tensor loss = at::empty({}, table.options().dtype(at::kDouble));
+  const Tensor ray_offsets = at::empty({origin.size(0) + 1}, table.options().dtype(at::kLong)), blocks = march_blocks(bits, grid_resolution);
+  Tensor t_start, t_end, weight;
+  const auto allocate = [&](int64_t num_samples) {
+    t_start = at::empty({num_samples}, table.options());
+    t_end = at::empty_like(t_start), weight = at::empty_like(t_start);
+    return NgpSamples{t_start.data_ptr<float>(), t_end.data_ptr<float>(), weight.data_ptr<float>()};
+  };
+  std::vector<Tensor> grads;
+  std::vector<float*> pointers[2];
   const at::TensorList networks[2] = {density, color};
   for (int n = 0; n < 2; ++n)
     for (const Tensor& w : networks[n]) {
-      out.push_back(at::empty_like(w));
-      grads[n].push_back(out.back().data_ptr<float>());
+      grads.push_back(at::empty_like(w));
+      pointers[n].push_back(grads.back().data_ptr<float>());
     }
-  const NgpRays rays{origin.size(0), origin.const_data_ptr<float>(), direction.const_data_ptr<float>(), ray_offsets.const_data_ptr<int64_t>(),
-                     t_start.const_data_ptr<float>(), t_end.const_data_ptr<float>(), float(stop_below)};
-  ngp_loss_cpu(NgpLoss{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), rays,
-                       background.const_data_ptr<float>(), truth.const_data_ptr<float>(), loss.data_ptr<double>(), weight.data_ptr<float>(),
-                       grads[0], grads[1], grad_table.data_ptr<float>(), touched.data_ptr<uint8_t>()}, num_threads());
+  const NgpRays rays = ngp_rays(origin, direction, jitter, bits, blocks, grid_resolution, cascades, step_min, step_max, cone_angle, near, stop_below,
+                                max_samples);
+  ngp_loss_cpu(NgpLoss{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), rays, rays_per_chunk,
+                       background.const_data_ptr<float>(), truth.const_data_ptr<float>(), loss.data_ptr<double>(), ray_offsets.data_ptr<int64_t>(),
+                       allocate, pointers[0], pointers[1], grad_table.data_ptr<float>(), touched.data_ptr<uint8_t>()}, num_threads());
+  std::vector<Tensor> out{loss, t_start, t_end, ray_offsets, weight};
+  out.insert(out.end(), grads.begin(), grads.end());
   return out;
 }
 
@@ -55,24 +75,28 @@ inline std::tuple<Tensor, Tensor, Tensor> ngp_render(const Tensor& table, at::Te
                                                      at::IntArrayRef resolution, at::IntArrayRef offset, int64_t sh_degree, double max_log_density,
                                                      const Tensor& origin, const Tensor& direction, const Tensor& bits, int64_t grid_resolution,
                                                      int64_t cascades, double step_min, double step_max, double cone_angle, double near,
-                                                     double stop_below, double shows, int64_t max_samples) {
-  check_contiguous(origin, "origin"), check_contiguous(direction, "direction"), check_contiguous(bits, "bits");
+                                                     double stop_below, int64_t max_samples, double shows) {
   const Tensor rgb = at::empty_like(origin), opacity = at::empty({origin.size(0)}, origin.options()), distance = at::empty_like(opacity);
   const Tensor blocks = march_blocks(bits, grid_resolution);
-  ngp_render_cpu(NgpRender{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density),
-                           march_grid<float>(bits, blocks, grid_resolution, cascades, step_min, step_max, cone_angle), origin.size(0),
-                           origin.const_data_ptr<float>(), direction.const_data_ptr<float>(), float(near), float(stop_below), float(shows),
-                           (max_samples + kRenderRound - 1) / kRenderRound * kRenderRound, rgb.data_ptr<float>(), opacity.data_ptr<float>(), distance.data_ptr<float>()}, num_threads());
+  const NgpRays rays = ngp_rays(origin, direction, std::nullopt, bits, blocks, grid_resolution, cascades, step_min, step_max, cone_angle, near,
+                                stop_below, max_samples);
+  ngp_render_cpu(NgpRender{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), rays, float(shows),
+                           rgb.data_ptr<float>(), opacity.data_ptr<float>(), distance.data_ptr<float>()}, num_threads());
   return {rgb, opacity, distance};
 }
 
 inline void register_ngp(torch::Library& m) {
-  m.def("ngp_render(Tensor table, Tensor[] density, Tensor[] color, float[] scale, int[] resolution, int[] offset, int sh_degree, "
-        "float max_log_density, Tensor origin, Tensor direction, Tensor bits, int grid_resolution, int cascades, float step_min, float step_max, "
-        "float cone_angle, float near, float stop_below, float shows, int max_samples) -> (Tensor, Tensor, Tensor)", &ngp_render);
-  m.def("ngp_loss(Tensor table, Tensor[] density, Tensor[] color, float[] scale, int[] resolution, int[] offset, int sh_degree, "
-        "float max_log_density, Tensor origin, Tensor direction, Tensor t_start, Tensor t_end, Tensor ray_offsets, float stop_below, "
-        "Tensor background, Tensor truth, Tensor(a!) grad_table, Tensor(b!) touched) -> Tensor[]", &ngp_loss);
+#define NC_NGP_ARGUMENTS                                                                                                              \
+  "Tensor table, Tensor[] density, Tensor[] color, float[] scale, int[] resolution, int[] offset, int sh_degree, float max_log_density, " \
+  "Tensor origin, Tensor direction, "
+#define NC_NGP_GRID                                                                                                                 \
+  "Tensor bits, int grid_resolution, int cascades, float step_min, float step_max, float cone_angle, float near, float stop_below, " \
+  "int max_samples, "
+  m.def("ngp_loss(" NC_NGP_ARGUMENTS "Tensor? jitter, " NC_NGP_GRID "int rays_per_chunk, Tensor background, Tensor truth, "
+        "Tensor(a!) grad_table, Tensor(b!) touched) -> Tensor[]", &ngp_loss);
+  m.def("ngp_render(" NC_NGP_ARGUMENTS NC_NGP_GRID "float shows) -> (Tensor, Tensor, Tensor)", &ngp_render);
+#undef NC_NGP_ARGUMENTS
+#undef NC_NGP_GRID
 }
 
 }  // namespace nerfcore

@@ -2,7 +2,9 @@
 #pragma once
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
+#include <utility>
 
 namespace nerfcore {
 
@@ -16,6 +18,10 @@ template <class T> class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   Buffer(Buffer&& other) noexcept : values(other.values), size(other.size) { other.values = nullptr, other.size = 0; }
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(values, other.values), std::swap(size, other.size);
+    return *this;
+  }
   ~Buffer() { std::free(values); }
 
   void make_room(int64_t n) {
@@ -24,6 +30,13 @@ template <class T> class Buffer {
     size = (n * int64_t(sizeof(T)) + kCacheLine - 1) / kCacheLine * kCacheLine / int64_t(sizeof(T));
     values = static_cast<T*>(std::aligned_alloc(kCacheLine, size_t(size) * sizeof(T)));
     if (!values) throw std::bad_alloc();
+  }
+  // As make_room, but keeps the first `used` values.
+  void grow(int64_t n, int64_t used) {
+    if (n <= size) return;
+    Buffer larger(n > 2 * size ? n : 2 * size);
+    if (used) std::memcpy(larger.values, values, size_t(used) * sizeof(T));
+    *this = std::move(larger);
   }
   void fill(T value, int64_t n) {
     make_room(n);

@@ -40,7 +40,7 @@ template <class T> struct CompositeBackward {
   NC_HD void operator()(int64_t r) const {
     const int64_t s = ray_offsets[r];
     composite_ray_backward(ray_offsets[r + 1] - s, rgb + 3 * s, t_start + s, t_end + s, weight + s, after + s, grad_rgb_out + 3 * r,
-                           grad_opacity[r], grad_distance[r], grad_weight ? grad_weight + s : nullptr, grad_sigma + s, grad_rgb + 3 * s);
+                           grad_opacity[r], grad_distance[r], grad_weight ? grad_weight + s : nullptr, T(0), grad_sigma + s, grad_rgb + 3 * s);
   }
 };
 

@@ -11,7 +11,8 @@
 namespace nerfcore {
 
 template <class T> struct MarchedSamples {
-  std::vector<T> t_start, t_end;      // ray after ray, in the order in which they ended
+  std::vector<T> t_start, t_end;      // ray after ray, in the order in which they were done
+  std::vector<int64_t> order;         // this order, of the rays that had not ended before
   std::vector<int64_t> begin, count;  // where the samples of each ray begin, and how many there are
 };
 
@@ -20,7 +21,7 @@ template <class T> class MarchLanes {
  public:
   MarchLanes(const MarchGrid<T>& grid, int64_t max_samples, const std::vector<MarchRay<T>*>& rays, MarchedSamples<T>* out)
       : grid(grid), max_samples(T(max_samples)), rays(rays), out(out) {
-    out->t_start.clear(), out->t_end.clear();
+    out->t_start.clear(), out->t_end.clear(), out->order.clear();
     out->begin.assign(rays.size(), 0), out->count.assign(rays.size(), 0);
     const T nowhere[3] = {};
     for (int i = 0; i < kLanes<T>; ++i) load_ray(i, march_begin(grid, nowhere, nowhere, T(0), T(0), T(0)));  // an ended ray, for idle lanes
@@ -58,6 +59,7 @@ template <class T> class MarchLanes {
   }
 
   void finish(int lane) {
+    out->order.push_back(ray_of[lane]);
     out->begin[ray_of[lane]] = int64_t(out->t_start.size());
     out->count[ray_of[lane]] = int64_t(samples[lane].size());
     for (const Interval& interval : samples[lane]) {

@@ -2,6 +2,7 @@
 #include "math/hash_grid.h"
 #include "math/march.h"
 
+#include <functional>
 #include <vector>
 
 namespace nerfcore {
@@ -18,24 +19,35 @@ struct NgpField {
   float max_log_density;  // log densities above are cut
 };
 
+constexpr int64_t kRound = 8;  // samples of each ray between two looks at whether it has ended
+
+// Rays in box coordinates, and where they have samples.
 struct NgpRays {
+  MarchGrid<float> grid;
   int64_t num_rays;
-  const float* origin;         // [R, 3]
-  const float* direction;      // [R, 3] unit
-  const int64_t* ray_offsets;  // [R + 1]
-  const float* t_start;        // [S]
-  const float* t_end;          // [S]
-  float stop_below;            // transmittance at which a ray ends
+  const float* origin;     // [R, 3]
+  const float* direction;  // [R, 3] unit
+  const float* jitter;     // [R] in [0, 1), or null for zeros
+  float near;              // nearest sample
+  float stop_below;        // transmittance at which a ray ends
+  int64_t max_samples;     // of a ray; a multiple of kRound
+};
+
+// The samples that light reached, packed.
+struct NgpSamples {
+  float *t_start, *t_end, *weight;  // [S]
 };
 
 // Mean squared error of the rendered rays over their background, and its gradients.
 struct NgpLoss {
   NgpField field;
   NgpRays rays;
+  int64_t rays_per_chunk;
   const float* background;  // [R, 3]
   const float* truth;       // [R, 3]
   double* loss;             // out
-  float* weight;            // [S] out
+  int64_t* ray_offsets;     // [R + 1] out
+  std::function<NgpSamples(int64_t)> allocate;  // memory for S samples
   std::vector<float*> grad_density, grad_color;  // like the weights, out
   float* grad_table;                             // [entries, F] added to
   uint8_t* touched;                              // [entries] set to 1 where grad_table was added to
@@ -44,22 +56,14 @@ struct NgpLoss {
 // The same field as a picture: colours only where they show.
 struct NgpRender {
   NgpField field;
-  MarchGrid<float> grid;
-  int64_t num_rays;
-  const float* origin;     // [R, 3] box coordinates
-  const float* direction;  // [R, 3] unit
-  float near;              // nearest sample
-  float stop_below;        // transmittance at which a ray ends
-  float shows;             // weight below which a sample's colour is left out
-  int64_t max_samples;     // of a ray; a multiple of kRenderRound
-  float* rgb;              // [R, 3] out, without background; what was left out has the colour of the rest
-  float* opacity;          // [R] out
-  float* distance;         // [R] out, weighted sum
+  NgpRays rays;
+  float shows;      // weight below which a sample's colour is left out
+  float* rgb;       // [R, 3] out, without background; what was left out has the colour of the rest
+  float* opacity;   // [R] out
+  float* distance;  // [R] out, weighted sum
 };
 
-constexpr int64_t kRenderRound = 8;  // samples of each ray between two looks at whether it has ended
-
-void ngp_render_cpu(const NgpRender& params, int threads);
 void ngp_loss_cpu(const NgpLoss& params, int threads);
+void ngp_render_cpu(const NgpRender& params, int threads);
 
 }  // namespace nerfcore

@@ -57,9 +57,13 @@ struct NgpNetworks {
 // Activations between the layers of a network of many samples: one array a layer, so that rows can be moved.
 class NgpHidden {
  public:
-  void make_room(const MlpTile<float>& mlp, int64_t rows) {
+  // Room for more rows; the first `used` stay.
+  void grow(const MlpTile<float>& mlp, int64_t rows, int64_t used) {
     values.resize(mlp.layers - 1);
-    for (int l = 0; l + 1 < mlp.layers; ++l) values[l].make_room(rows * padded<float>(mlp.widths[l + 1]));
+    for (int l = 0; l + 1 < mlp.layers; ++l) {
+      const int64_t row = padded<float>(mlp.widths[l + 1]);
+      values[l].grow(rows * row, used * row);
+    }
   }
   std::vector<float*> at(const MlpTile<float>& mlp, int64_t row) {
     std::vector<float*> layers;
@@ -76,24 +80,22 @@ class NgpHidden {
   std::vector<Buffer<float>> values;
 };
 
-// Density: the exponential of the first value of each embedding.
-inline void ngp_sigma(const NgpField& field, const float* embedding, int64_t embedding_row, int64_t n, float* sigma) {
-  for (int64_t i = 0; i < n; ++i) sigma[i] = min_of(embedding[i * embedding_row], field.max_log_density);
-  map_in_place(sigma, n, [](Floats v) { return exp_of(v); });
-}
-
-// exp(-sigma step) and 1 - exp(-sigma step); all arrays have room for whole vectors.
-inline void ngp_absorb(const float* sigma, const float* step, int64_t n, float* absorbed, float* passed) {
-  for (int64_t i = 0; i < n; i += kLanes<float>) {
-    Floats exp, expm1;
-    exponential(-load(sigma + i) * load(step + i), &exp, &expm1);
-    store(passed + i, exp), store(absorbed + i, -expm1);
-  }
-}
-
 // features [n, feature_row] = the hash grid at x [n, 3].
 template <int F> void ngp_encode(const NgpField& field, const float* x, int64_t n, float* features, int64_t feature_row) {
   for (int l = 0; l < field.levels.count; ++l) GridLevel<float, 3, F>(field.levels, l).gather(field.table, x, 0, n, features + l * F, feature_row);
+}
+
+// Hash grid and density network of the points x [n, 3]: features [n, feature_row], embedding [n, embedding_row] and density sigma [n].
+// hidden_at(row) gives the layers' memory for the tile of rows that begins there.
+template <class HiddenAt>
+void ngp_density(const NgpField& field, const NgpNetworks& nets, const float* x, int64_t n, float* features, const HiddenAt& hidden_at,
+                 float* embedding, float* sigma) {
+  NC_GRID_FEATURES(field.features, ngp_encode<F>(field, x, n, features, nets.feature_row));
+  for (int64_t b = 0; b < n; b += kTileRows)
+    nets.density.forward(int(min_of<int64_t>(kTileRows, n - b)), features + b * nets.feature_row, nets.feature_row, hidden_at(b).data(),
+                         embedding + b * nets.embedding_row);
+  for (int64_t i = 0; i < n; ++i) sigma[i] = min_of(embedding[i * nets.embedding_row], field.max_log_density);
+  map_in_place(sigma, n, [](Floats v) { return exp_of(v); });
 }
 
 }  // namespace nerfcore

@@ -34,11 +34,11 @@ NC_HD void composite_ray(int64_t n, const T* sigma, const T* rgb, const T* t_sta
 }
 
 // Adjoint, back to front: with v_i = dL/dw_i,  dL/dsigma_i = dt_i (T_{i+1} v_i - sum_{j>i} w_j v_j),  dL/drgb_i = w_i grad_rgb_out.
+// Returns the sum for the samples in front of these: `behind` of the part of the ray that lies there, 0 for a whole ray.
 template <class T>
-NC_HD void composite_ray_backward(int64_t n, const T* rgb, const T* t_start, const T* t_end, const T* weight, const T* after,
+NC_HD T composite_ray_backward(int64_t n, const T* rgb, const T* t_start, const T* t_end, const T* weight, const T* after,
                                   const T* grad_rgb_out, T grad_opacity, T grad_distance, const T* grad_weight,
-                                  T* grad_sigma, T* grad_rgb) {
-  T behind = T(0);
+                                  T behind, T* grad_sigma, T* grad_rgb) {
   for (int64_t i = n - 1; i >= 0; --i) {
     const T w = weight[i];
     const T v = grad_rgb_out[0] * rgb[3 * i] + grad_rgb_out[1] * rgb[3 * i + 1] + grad_rgb_out[2] * rgb[3 * i + 2] + grad_opacity +
@@ -48,6 +48,7 @@ NC_HD void composite_ray_backward(int64_t n, const T* rgb, const T* t_start, con
     behind += w * v;
     for (int c = 0; c < 3; ++c) grad_rgb[3 * i + c] = w * grad_rgb_out[c];
   }
+  return behind;
 }
 
 }  // namespace nerfcore

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nerfcore.types import Samples, TouchedGradient
+from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 
 class Field(nn.Module):
@@ -30,18 +30,19 @@ class Field(nn.Module):
         raise NotImplementedError
 
     def fused_loss(
-        self, origin: Tensor, direction: Tensor, samples: Samples, background: Tensor, truth: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor | TouchedGradient]] | None:
+        self, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
+        truth: Tensor, expected_samples: int,
+    ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor | TouchedGradient]] | None:
         """Rendering, mean squared error and gradients as one operation, or None where the field has none as it is.
 
-        Box rays and their samples; background, truth [R, 3]. Returns the loss, the weights [S] and the gradient of
-        every parameter by name, equal to what :func:`~nerfcore.renderer.volume.render_samples` and autograd give.
+        Box rays, jitter [R], background, truth [R, 3]; expected_samples: about how many samples these rays will have.
+        Returns the loss, the samples that light reached, their weights [S], and the gradient of every parameter by
+        name, equal to what :func:`~nerfcore.renderer.volume.render_samples` and autograd give.
         """
         return None
 
     def fused_render(
-        self, origin: Tensor, direction: Tensor, bits: Tensor, resolution: int, cascades: int, step_min: float,
-        cone_angle: float, near: float, shows: float,
+        self, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         """Marching, field and compositing as one operation, or None where the field has none as it is.
 

@@ -13,6 +13,7 @@ from nerfcore.ops.spherical_harmonics import spherical_harmonics
 from nerfcore.types import TouchedGradient
 
 EMBEDDING = 16
+CHUNK_SAMPLES = 1024  # of the fused step: what the second-level cache of a core holds, at about a kilobyte each
 MAX_LOG_DENSITY = 15.0  # exp(15) per unit is opaque over any step; beyond it float32 gradients overflow
 
 
@@ -71,22 +72,24 @@ class NGPField(Field):
         return mlp(torch.cat((embedding, code), 1), list(self.color_mlp), activation="sigmoid", backend=self.backend)
 
 
-    def fused_loss(self, origin, direction, samples, background, truth):
+    def fused_loss(self, origin, direction, lattice, jitter, background, truth, expected_samples):
         if not has_ngp_kernel(self.table, self.backend):
             return None
         if self.grad_table is None or self.grad_table.values.shape != self.table.shape:
             self.grad_table = TouchedGradient.zeros_like(self.table)
-        loss, weights, density, color = ngp_loss(
-            self.networks(), origin, direction, samples, background, truth, self.grad_table, backend=self.backend
+        rays_per_chunk = min(max(len(origin) * CHUNK_SAMPLES // expected_samples, 16), 256)
+        loss, samples, weights, density, color = ngp_loss(
+            self.networks(), origin, direction, lattice, background, truth, self.grad_table, jitter,
+            rays_per_chunk=rays_per_chunk, backend=self.backend,
         )
         gradients = {f"density_mlp.{i}": g for i, g in enumerate(density)}
         gradients |= {f"color_mlp.{i}": g for i, g in enumerate(color)}
-        return loss, weights, gradients | {"table": self.grad_table}
+        return loss, samples, weights, gradients | {"table": self.grad_table}
 
-    def fused_render(self, *rays_and_grid):
+    def fused_render(self, origin, direction, lattice, shows):
         if not has_ngp_kernel(self.table, self.backend):
             return None
-        return ngp_render(self.networks(), *rays_and_grid, backend=self.backend)
+        return ngp_render(self.networks(), origin, direction, lattice, shows, backend=self.backend)
 
     def networks(self) -> NgpNetworks:
         """What the field consists of, for :mod:`nerfcore.ops.ngp`."""

@@ -28,9 +28,10 @@ def march_rays(
 
     Steps have length ``dt(t) = clamp(⌊cone_angle t⌋, step_min, max(step_min, √3 / G))`` in box units, where ⌊⌋ keeps
     three binary digits behind the leading one: steps grow by eighths, and runs of equal steps can be leapt over. They
-    tile ``[near, far]`` exactly: the first ends at ``near + (1 - jitter) dt(near)``, the last is cut at far; jitter [R] is
-    in [0, 1), None for zeros. A step is kept if the cell around its midpoint is occupied, in the smallest cascade that
-    holds the midpoint and whose cells are no smaller than dt. At most max_samples_per_ray are kept, the nearest ones.
+    tile ``[near, far]`` exactly: the first ends at ``near + (1 - jitter) dt(near)``, the last is cut at far; jitter [R]
+    is in [0, 1), None for zeros. A step is kept if the cell around its midpoint is occupied, in the smallest cascade
+    that holds the midpoint and whose cells are no smaller than dt. At most max_samples_per_ray are kept, the nearest
+    ones.
 
     Not differentiable. All backends keep the same steps.
 

@@ -15,7 +15,7 @@ from nerfcore.ops.intersect import intersect_box_reference
 from nerfcore.ops.march import longest_step, march_rays_reference
 from nerfcore.ops.mlp import mlp_reference
 from nerfcore.ops.spherical_harmonics import spherical_harmonics_reference
-from nerfcore.types import Samples, TouchedGradient
+from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 
 @dataclass(frozen=True)
@@ -37,64 +37,64 @@ class NgpNetworks:
 
 
 def ngp_loss(
-    networks: NgpNetworks, origin: Tensor, direction: Tensor, samples: Samples, background: Tensor, truth: Tensor,
-    grad_table: TouchedGradient, stop_below: float = STOP_BELOW, backend: str = "auto",
-) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
-    """Renders box rays over a background, compares them with the truth, and differentiates: forward and backward pass
-    at once, without the large tensors between the operations of which it consists.
+    networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, background: Tensor, truth: Tensor,
+    grad_table: TouchedGradient, jitter: Tensor | None = None, stop_below: float = STOP_BELOW,
+    max_samples_per_ray: int = 1024, rays_per_chunk: int = 64, backend: str = "auto",
+) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
+    """Renders box rays over a background, compares them with the truth, and differentiates: marching, forward and
+    backward pass at once, without the large tensors between the operations of which it consists.
 
     ``loss = mean((rgb + (1 - opacity) background - truth)²)`` with rgb and opacity of
-    :func:`~nerfcore.ops.composite.composite`. origin, direction (unit), background, truth: [R, 3].
+    :func:`~nerfcore.ops.composite.composite`. origin, direction (unit), background, truth: [R, 3]; jitter [R] as in
+    :func:`~nerfcore.ops.march.march_rays`.
 
-    Returns loss (a scalar), the weights [S] of the samples, and the gradients of ``networks.density`` and
-    ``networks.color``; the gradient of the table is added to ``grad_table``. Samples behind the end of their ray cost
-    no colour and no gradient. Float32 on the CPU; the same bits for any number of threads. Itself not differentiable.
+    Returns loss (a scalar), the samples that light reached and their weights [S], and the gradients of
+    ``networks.density`` and ``networks.color``; the gradient of the table is added to ``grad_table``. A ray is marched
+    a few samples at a time, so that little is computed behind its end. rays_per_chunk: rays that are worked on
+    together; best where they have about a thousand samples. Float32 on the CPU; the same bits for any number of
+    threads. Itself not differentiable.
     """
     networks, dims = _checked(networks)
-    table = networks.table
     rays = [
-        check(name, t, "R 3", dims, like=table)
+        check(name, t, "R 3", dims, like=networks.table).detach()
         for name, t in (("origin", origin), ("direction", direction), ("background", background), ("truth", truth))
     ]
-    t_start = check("samples.t_start", samples.t_start, "S", dims, like=table)
-    t_end = check("samples.t_end", samples.t_end, "S", dims, like=table)
-    if len(samples.ray_offsets) != len(origin) + 1 or samples.ray_offsets.dtype != torch.int64:
-        raise ValueError(f"samples must belong to {len(origin)} rays, got {samples.num_rays}")
-    check("grad_table.values", grad_table.values, "E F", dims, like=table)
+    if jitter is not None:
+        jitter = check("jitter", jitter, "R", dims, like=networks.table).detach()
+    check("grad_table.values", grad_table.values, "E F", dims, like=networks.table)
     check("grad_table.touched", grad_table.touched, "E", dims)
-    samples = Samples(t_start, t_end, samples.ray_offsets.contiguous())
-    if not has_ngp_kernel(table, backend):
-        return ngp_loss_reference(networks, *rays[:2], samples, *rays[2:], grad_table, stop_below)
-    loss, weights, *grads = torch.ops.nerfcore.ngp_loss(
-        *_arguments(networks), *rays[:2], t_start, t_end, samples.ray_offsets, stop_below, *rays[2:],
-        grad_table.values, grad_table.touched,
+    if rays_per_chunk < 1:
+        raise ValueError(f"rays_per_chunk must be at least 1, got {rays_per_chunk}")
+    if not has_ngp_kernel(networks.table, backend):
+        options = stop_below, max_samples_per_ray
+        return ngp_loss_reference(networks, *rays[:2], lattice, *rays[2:], grad_table, jitter, *options)
+    loss, t_start, t_end, ray_offsets, weights, *grads = torch.ops.nerfcore.ngp_loss(
+        *_arguments(networks), *rays[:2], jitter, *_lattice_arguments(lattice), stop_below, max_samples_per_ray,
+        rays_per_chunk, *rays[2:], grad_table.values, grad_table.touched,
     )
-    return loss.to(table.dtype), weights, grads[: len(networks.density)], grads[len(networks.density) :]
+    samples = Samples(t_start, t_end, ray_offsets)
+    return loss.to(torch.float32), samples, weights, grads[: len(networks.density)], grads[len(networks.density) :]
 
 
 def ngp_render(
-    networks: NgpNetworks, origin: Tensor, direction: Tensor, bits: Tensor, resolution: int, cascades: int,
-    step_min: float, cone_angle: float, near: float, shows: float = 0.0, stop_below: float = STOP_BELOW,
-    max_samples_per_ray: int = 1024, backend: str = "auto",
+    networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float = 0.0,
+    stop_below: float = STOP_BELOW, max_samples_per_ray: int = 1024, backend: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Renders box rays through an occupancy grid: marching, field and compositing at once, a few samples of every ray
-    at a time, so that little is computed behind surfaces.
+    """Renders box rays: marching, field and compositing at once, a few samples of every ray at a time, so that little
+    is computed behind surfaces.
 
-    origin, direction (unit) [R, 3]. bits … cone_angle as in :func:`~nerfcore.ops.march.march_rays`, along the ray
-    inside the box and no nearer than ``near``. Samples whose weight is at most ``shows`` are left out of the colour,
-    which takes that of the rest. Returns rgb [R, 3] without background, opacity [R] and distance [R] = ``sum w_i t_i``,
-    as :func:`~nerfcore.ops.composite.composite`. Float32 on the CPU. Not differentiable.
+    origin, direction (unit) [R, 3]. Samples whose weight is at most ``shows`` are left out of the colour, which takes
+    that of the rest. Returns rgb [R, 3] without background, opacity [R] and distance [R] = ``sum w_i t_i``, as
+    :func:`~nerfcore.ops.composite.composite`. Float32 on the CPU. Not differentiable.
     """
     networks, dims = _checked(networks)
     origin = check("origin", origin, "R 3", dims, like=networks.table).detach()
     direction = check("direction", direction, "R 3", dims, like=networks.table).detach()
-    check("bits", bits, str(cascades * resolution**3 // 8), dims)
-    options = (bits, resolution, cascades, step_min, cone_angle, near, shows, stop_below, max_samples_per_ray)
     if not has_ngp_kernel(networks.table, backend):
-        return ngp_render_reference(networks, origin, direction, *options)
+        options = stop_below, max_samples_per_ray
+        return ngp_render_reference(networks, origin, direction, lattice, shows, *options)
     return torch.ops.nerfcore.ngp_render(
-        *_arguments(networks), origin, direction, bits.contiguous(), resolution, cascades, step_min,
-        longest_step(step_min, resolution), cone_angle, near, stop_below, shows, max_samples_per_ray,
+        *_arguments(networks), origin, direction, *_lattice_arguments(lattice), stop_below, max_samples_per_ray, shows
     )
 
 
@@ -128,6 +128,13 @@ def _arguments(networks: NgpNetworks) -> tuple:
     )
 
 
+def _lattice_arguments(lattice: SampleLattice) -> tuple:
+    return (
+        lattice.bits.contiguous(), lattice.resolution, lattice.cascades, lattice.step,
+        longest_step(lattice.step, lattice.resolution), lattice.cone_angle, lattice.near,
+    )
+
+
 def _matrices(name: str, weights: Sequence[Tensor], width: int, like: Tensor) -> list[Tensor]:
     checked = []
     for layer, w in enumerate(weights):
@@ -139,12 +146,13 @@ def _matrices(name: str, weights: Sequence[Tensor], width: int, like: Tensor) ->
 
 @torch.enable_grad()
 def ngp_loss_reference(
-    networks: NgpNetworks, origin: Tensor, direction: Tensor, samples: Samples, background: Tensor, truth: Tensor,
-    grad_table: TouchedGradient, stop_below: float = STOP_BELOW,
-) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, background: Tensor, truth: Tensor,
+    grad_table: TouchedGradient, jitter: Tensor | None, stop_below: float, max_samples_per_ray: int,
+) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
     """The same from the references of the operations, by automatic differentiation."""
     table, *matrices = (t.detach().requires_grad_() for t in (networks.table, *networks.density, *networks.color))
     density, color = matrices[: len(networks.density)], matrices[len(networks.density) :]
+    samples = _samples_reference(origin, direction, lattice, jitter, max_samples_per_ray)
     sigma, rgb = _field_reference(
         replace(networks, table=table, density=density, color=color), origin, direction, samples
     )
@@ -153,26 +161,32 @@ def ngp_loss_reference(
     gradient, *grads = torch.autograd.grad(loss, [table, *matrices])
     grad_table.values.add_(gradient)
     grad_table.touched[(gradient != 0).any(1)] = 1
-    return loss.detach(), weights.detach(), grads[: len(density)], grads[len(density) :]
+    return loss.detach(), samples, weights.detach(), grads[: len(density)], grads[len(density) :]
 
 
 @torch.no_grad()
 def ngp_render_reference(
-    networks: NgpNetworks, origin: Tensor, direction: Tensor, bits: Tensor, resolution: int, cascades: int,
-    step_min: float, cone_angle: float, near: float, shows: float, stop_below: float, max_samples_per_ray: int,
+    networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float, stop_below: float,
+    max_samples_per_ray: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same from the references of the operations."""
-    corners = origin.new_zeros(3), origin.new_ones(3)
-    t_in, t_out = intersect_box_reference(origin, direction, *corners, near)
-    samples = march_rays_reference(
-        origin, direction, t_in, t_out, bits, resolution, cascades, step_min, cone_angle, None, max_samples_per_ray
-    )
+    samples = _samples_reference(origin, direction, lattice, None, max_samples_per_ray)
     sigma, rgb = _field_reference(networks, origin, direction, samples)
     _, opacity, distance, weights = composite_reference(sigma, rgb, samples, stop_below)
     shown = torch.where(weights > shows, weights, 0)
     color = torch.zeros_like(origin).index_add_(0, samples.ray_indices, shown[:, None] * rgb)
     shown_weight = torch.zeros_like(opacity).index_add_(0, samples.ray_indices, shown)
     return color * (opacity / shown_weight.clamp(min=1e-10))[:, None], opacity, distance
+
+
+def _samples_reference(
+    origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor | None, max_samples_per_ray: int
+) -> Samples:
+    t_in, t_out = intersect_box_reference(origin, direction, origin.new_zeros(3), origin.new_ones(3), lattice.near)
+    return march_rays_reference(
+        origin, direction, t_in, t_out, lattice.bits, lattice.resolution, lattice.cascades, lattice.step,
+        lattice.cone_angle, jitter, max_samples_per_ray,
+    )
 
 
 def _field_reference(

@@ -68,14 +68,11 @@ class Model:
 
     @torch.no_grad()
     def _render_rays(self, origin: Tensor, direction: Tensor, normals: bool) -> tuple[Tensor | None, ...]:
-        grid, marching = self.occupancy, self.marching
-        if not normals:
-            place = marching.step, marching.cone_angle, marching.near
-            fused = self.field.fused_render(origin, direction, grid.bits, grid.resolution, grid.cascades, *place, SHOWS)
-            if fused is not None:
-                return *fused, None
+        lattice = self.marching.lattice(self.occupancy)
+        if not normals and (fused := self.field.fused_render(origin, direction, lattice, SHOWS)) is not None:
+            return *fused, None
         parts = [
-            render_rays(self.field, *rays, grid, marching, normals, self.backend)
+            render_rays(self.field, *rays, lattice, normals, self.backend)
             for rays in zip(origin.split(MODULAR_RAYS), direction.split(MODULAR_RAYS), strict=True)
         ]
         return _concatenate(parts)

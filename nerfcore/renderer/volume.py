@@ -12,7 +12,7 @@ from nerfcore.ops.composite import composite
 from nerfcore.ops.intersect import intersect_box
 from nerfcore.ops.march import march_rays
 from nerfcore.renderer.occupancy import OccupancyGrid
-from nerfcore.types import Samples
+from nerfcore.types import SampleLattice, Samples
 
 
 @dataclass(frozen=True)
@@ -32,34 +32,25 @@ class Marching:
         side = 0.5 ** (cascades - 1)
         return cls(step=3**0.5 / 512 * side, cone_angle=0.0 if cascades == 1 else 1 / 256, near=0.1 * side)
 
+    def lattice(self, occupancy: OccupancyGrid, stride: float = 1.0) -> SampleLattice:
+        """The samples that rays have in the occupied cells, with steps ``stride`` times as long."""
+        grid = occupancy.bits, occupancy.resolution, occupancy.cascades
+        return SampleLattice(*grid, stride * self.step, stride * self.cone_angle, self.near)
+
 
 SHOWS = 2e-5
 """Weight below which a picture leaves out a sample's colour."""
 
 
 def sample_rays(
-    origin: Tensor,
-    direction: Tensor,
-    occupancy: OccupancyGrid,
-    marching: Marching,
-    jitter: Tensor | None = None,
-    backend: str = "auto",
+    origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor | None = None, backend: str = "auto"
 ) -> Samples:
     """Samples of box rays (origin, direction [R, 3]) in the occupied part of the box."""
     corners = origin.new_zeros(3), origin.new_ones(3)
-    near, far = intersect_box(origin, direction, *corners, near=marching.near, backend=backend)
+    near, far = intersect_box(origin, direction, *corners, near=lattice.near, backend=backend)
     return march_rays(
-        origin,
-        direction,
-        near,
-        far,
-        occupancy.bits,
-        occupancy.resolution,
-        occupancy.cascades,
-        marching.step,
-        marching.cone_angle,
-        jitter,
-        backend=backend,
+        origin, direction, near, far, lattice.bits, lattice.resolution, lattice.cascades, lattice.step,
+        lattice.cone_angle, jitter, backend=backend,
     )
 
 
@@ -91,8 +82,7 @@ def render_rays(
     field: Field,
     origin: Tensor,
     direction: Tensor,
-    occupancy: OccupancyGrid,
-    marching: Marching,
+    lattice: SampleLattice,
     normals: bool = False,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -100,7 +90,7 @@ def render_rays(
 
     Returns rgb [R, 3] without background, opacity [R], distance [R] (weighted sum), normal [R, 3] or None.
     """
-    samples = sample_rays(origin, direction, occupancy, marching, backend=backend)
+    samples = sample_rays(origin, direction, lattice, backend=backend)
     ray = samples.ray_indices
     x = sample_positions(origin, direction, samples, ray)
     sigma, embedding = field.density(x)

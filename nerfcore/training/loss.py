@@ -6,26 +6,24 @@ import torch
 from torch import Tensor
 
 from nerfcore.fields.base import Field
-from nerfcore.renderer.volume import render_samples
-from nerfcore.types import Samples, TouchedGradient
+from nerfcore.renderer.volume import render_samples, sample_rays
+from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 
 def photometric_loss(
-    field: Field,
-    origin: Tensor,
-    direction: Tensor,
-    samples: Samples,
-    background: Tensor,
-    truth: Tensor,
-    backend: str = "auto",
-) -> tuple[Tensor, Tensor, dict[str, Tensor | TouchedGradient]]:
-    """Mean squared error of sampled box rays [R] rendered over ``background`` [R, 3] against ``truth`` [R, 3].
+    field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
+    truth: Tensor, expected_samples: int, backend: str = "auto",
+) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor | TouchedGradient]]:
+    """Mean squared error of box rays [R] rendered over ``background`` [R, 3] against ``truth`` [R, 3].
 
-    Returns the loss, the weights [S] of the samples, and the gradient of each parameter by name.
+    Returns the loss, the samples that were looked at, their weights [S], and the gradient of each parameter by name.
     """
-    if (fused := field.fused_loss(origin, direction, samples, background, truth)) is not None:
+    rays = origin, direction
+    if (fused := field.fused_loss(*rays, lattice, jitter, background, truth, expected_samples)) is not None:
         return fused
-    rgb, opacity, _, weights = render_samples(field, origin, direction, samples, backend)
+    samples = sample_rays(*rays, lattice, jitter, backend)
+    rgb, opacity, _, weights = render_samples(field, *rays, samples, backend)
     loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)
     names, parameters = zip(*field.named_parameters(), strict=True)
-    return loss.detach(), weights.detach(), dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+    gradients = torch.autograd.grad(loss, parameters)
+    return loss.detach(), samples, weights.detach(), dict(zip(names, gradients, strict=True))

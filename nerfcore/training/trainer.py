@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from nerfcore.errors import NerfcoreError
 from nerfcore.fields import FIELDS
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.occupancy import OccupancyGrid
-from nerfcore.renderer.volume import Marching, sample_rays
+from nerfcore.renderer.volume import Marching
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
 from nerfcore.training.loss import photometric_loss
 from nerfcore.training.optimizer import Adam
@@ -61,9 +61,6 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.pixels = PixelSampler(scene.train, device)
         self.marching = Marching.for_cascades(scene.cascades)
-        self.early_marching = replace(
-            self.marching, step=EARLY_STRIDE * self.marching.step, cone_angle=EARLY_STRIDE * self.marching.cone_angle
-        )
         self.field = self._new_field()
         self.occupancy = OccupancyGrid(
             config.occupancy_resolution, scene.cascades, self.marching.step, device, config.backend
@@ -105,13 +102,12 @@ class Trainer:
         rays, pixel = self.pixels.sample(self.num_rays, self.generator)
         origin = self.scene.transform.to_box(rays.origin)
         jitter, background = self._random(len(rays)), self._random(len(rays), 3)
-        marching = self.early_marching if early else self.marching
-        samples = sample_rays(origin, rays.direction, self.occupancy, marching, jitter, config.backend)
-
+        lattice = self.marching.lattice(self.occupancy, EARLY_STRIDE if early else 1)
         # the same random background behind picture and prediction: only what is really there can match it
         truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
-        self.loss, weights, gradients = photometric_loss(
-            self.field, origin, rays.direction, samples, background, truth, config.backend
+        self.loss, samples, weights, gradients = photometric_loss(
+            self.field, origin, rays.direction, lattice, jitter, background, truth, config.samples_per_step,
+            config.backend,
         )
         self.occupancy.see(origin, rays.direction, samples, weights)
         rate = cosine_decay(self.fraction, self.steps, config.learning_rate, config.final_learning_rate)

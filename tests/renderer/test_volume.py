@@ -40,7 +40,7 @@ def test_blob_equals_brute_force_and_closed_form(backend, device):
     grid = full_grid(backend=backend)
     grid.bits = grid.bits.to(device)
     box_rays = origin.to(device), direction.to(device)
-    samples = sample_rays(*box_rays, grid, ONE_BOX, backend=backend)
+    samples = sample_rays(*box_rays, ONE_BOX.lattice(grid), backend=backend)
     rgb, opacity, distance, _ = render_samples(field, *box_rays, samples, backend=backend)
     # steps of about 1/300 of the box err by their square times the curvature
     for r in range(len(origin)):
@@ -61,8 +61,8 @@ def test_blob_equals_brute_force_and_closed_form(backend, device):
 def test_pictures_equal_what_training_sees(field):
     """render_rays skips colours that do not show; also where a haze is too thin for any one sample to matter alone."""
     grid, rays = full_grid(), rays_into_the_box()
-    picture = render_rays(field, *rays, grid, ONE_BOX)
-    trained = render_samples(field, *rays, sample_rays(*rays, grid, ONE_BOX))
+    picture = render_rays(field, *rays, ONE_BOX.lattice(grid))
+    trained = render_samples(field, *rays, sample_rays(*rays, ONE_BOX.lattice(grid)))
     assert trained[1].max() > 0.01
     assert torch.allclose(picture[0], trained[0], atol=1 / 255)  # one level of an 8-bit picture
     assert torch.allclose(picture[1], trained[1]) and torch.allclose(picture[2], trained[2])
@@ -75,7 +75,7 @@ def test_packed_equals_dense(backend, device):
     grid = full_grid(backend=backend)
     grid.bits = grid.bits.to(device)
     origin, direction = origin.to(device), direction.to(device)
-    samples = sample_rays(origin, direction, grid, ONE_BOX, backend=backend)
+    samples = sample_rays(origin, direction, ONE_BOX.lattice(grid), backend=backend)
     rgb, opacity, distance, weights = render_samples(field, origin, direction, samples, backend=backend)
     count = (samples.ray_offsets[1:] - samples.ray_offsets[:-1]).cpu()
     assert count[3] == 0 and len(weights) == int(count.sum())
@@ -105,7 +105,7 @@ def test_culling_empty_cells_changes_nothing(backend, device):
     for grid in grids:
         grid.bits = grid.bits.to(device)
         field = field.to(device)
-        samples = sample_rays(origin.to(device), direction.to(device), grid, ONE_BOX, backend=backend)
+        samples = sample_rays(origin.to(device), direction.to(device), ONE_BOX.lattice(grid), backend=backend)
         pictures.append(render_samples(field, origin.to(device), direction.to(device), samples, backend=backend)[:3])
         sizes.append(len(samples))
     assert sizes[1] < 0.6 * sizes[0]
@@ -116,7 +116,7 @@ def test_culling_empty_cells_changes_nothing(backend, device):
 def test_samples_lie_in_the_box_beyond_near_in_every_cascade():
     for cascades in (1, 3):
         marching, (origin, direction) = Marching.for_cascades(cascades), rays_into_the_box()
-        samples = sample_rays(0.5 + 0.3 * (origin - 0.5), direction, full_grid(cascades=cascades), marching)
+        samples = sample_rays(0.5 + 0.3 * (origin - 0.5), direction, marching.lattice(full_grid(cascades=cascades)))
         ray = samples.ray_indices
         x = 0.5 + 0.3 * (origin - 0.5)[ray] + direction[ray] * samples.t_mid[:, None]
         assert len(samples) and ((x >= 0) & (x <= 1)).all() and (samples.t_start >= marching.near - 1e-6).all()
@@ -125,7 +125,7 @@ def test_samples_lie_in_the_box_beyond_near_in_every_cascade():
 def test_normals_face_outward_and_come_from_where_the_ray_ends():
     field = Blob(peak=400.0)
     origin, direction = rays_into_the_box()
-    _, opacity, distance, normal = render_rays(field, origin, direction, full_grid(), ONE_BOX, normals=True)
+    _, opacity, distance, normal = render_rays(field, origin, direction, ONE_BOX.lattice(full_grid()), normals=True)
     hit = opacity > 0.99
     x = origin + direction * distance[:, None]
     expected = torch.nn.functional.normalize(x - torch.tensor(field.config["center"]), dim=-1)
@@ -136,7 +136,7 @@ def test_light_is_noted_in_front_of_the_surface_only():
     """A ray along x meets a dense ball: blocks up to its near side are seen, those behind it are not."""
     grid, field = full_grid(), Ball()
     origin, direction = torch.tensor([[-0.5, 0.51, 0.51]]), torch.tensor([[1.0, 0.0, 0.0]])
-    samples = sample_rays(origin, direction, grid, ONE_BOX)
+    samples = sample_rays(origin, direction, ONE_BOX.lattice(grid))
     _, _, _, weights = render_samples(field, origin, direction, samples)
     grid.see(origin, direction, samples, weights)
     row = grid.seen.view(8, 8, 8)[4, 4]
@@ -145,9 +145,9 @@ def test_light_is_noted_in_front_of_the_surface_only():
 
 def test_no_rays_and_no_samples():
     nothing = torch.zeros(0, 3)
-    samples = sample_rays(nothing, nothing, full_grid(), ONE_BOX)
+    samples = sample_rays(nothing, nothing, ONE_BOX.lattice(full_grid()))
     rgb, opacity, *_ = render_samples(Blob(), nothing, nothing, samples)
     assert rgb.shape == (0, 3) and opacity.shape == (0,)
     away = torch.full((2, 3), 5.0), torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
-    rgb, opacity, distance, normal = render_rays(Blob(), *away, full_grid(), ONE_BOX, normals=True)
+    rgb, opacity, distance, normal = render_rays(Blob(), *away, ONE_BOX.lattice(full_grid()), normals=True)
     assert not rgb.any() and not opacity.any() and not distance.any() and not normal.any()
