@@ -9,7 +9,7 @@ inline Tensor march_blocks(const Tensor& bits, int64_t resolution) {
   if (resolution < kMinBlockedResolution) return Tensor();
   const Tensor blocks = at::zeros({bits.numel() / (4 * kMarchBlock * kMarchBlock * kMarchBlock)}, bits.options().dtype(at::kInt));
   const MarchBlocks p{bits.const_data_ptr<uint8_t>(), int(resolution), reinterpret_cast<uint32_t*>(blocks.data_ptr<int32_t>())};
-  NC_LAUNCH(march_blocks, bits, p, bits.numel());
+  NC_LAUNCH(march_blocks, bits, p, bits.numel() / (kMarchBlock * kMarchBlock));
   return blocks;
 }
 

@@ -85,17 +85,25 @@ inline std::tuple<Tensor, Tensor, Tensor> ngp_render(const Tensor& table, at::Te
   return {rgb, opacity, distance};
 }
 
+inline Tensor ngp_density_forward(const Tensor& table, at::TensorList density, at::TensorList color, at::ArrayRef<double> scale,
+                                  at::IntArrayRef resolution, at::IntArrayRef offset, int64_t sh_degree, double max_log_density, const Tensor& x) {
+  check_contiguous(x, "x");
+  const Tensor sigma = at::empty({x.size(0)}, x.options());
+  ngp_density_cpu(NgpDensity{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), x.size(0),
+                             x.const_data_ptr<float>(), sigma.data_ptr<float>()}, num_threads());
+  return sigma;
+}
+
 inline void register_ngp(torch::Library& m) {
-#define NC_NGP_ARGUMENTS                                                                                                              \
-  "Tensor table, Tensor[] density, Tensor[] color, float[] scale, int[] resolution, int[] offset, int sh_degree, float max_log_density, " \
-  "Tensor origin, Tensor direction, "
+#define NC_NGP_FIELD "Tensor table, Tensor[] density, Tensor[] color, float[] scale, int[] resolution, int[] offset, int sh_degree, float max_log_density, "
 #define NC_NGP_GRID                                                                                                                 \
   "Tensor bits, int grid_resolution, int cascades, float step_min, float step_max, float cone_angle, float near, float stop_below, " \
   "int max_samples, "
-  m.def("ngp_loss(" NC_NGP_ARGUMENTS "Tensor? jitter, " NC_NGP_GRID "int rays_per_chunk, Tensor background, Tensor truth, "
+  m.def("ngp_loss(" NC_NGP_FIELD "Tensor origin, Tensor direction, Tensor? jitter, " NC_NGP_GRID "int rays_per_chunk, Tensor background, Tensor truth, "
         "Tensor(a!) grad_table, Tensor(b!) touched) -> Tensor[]", &ngp_loss);
-  m.def("ngp_render(" NC_NGP_ARGUMENTS NC_NGP_GRID "float shows) -> (Tensor, Tensor, Tensor)", &ngp_render);
-#undef NC_NGP_ARGUMENTS
+  m.def("ngp_density(" NC_NGP_FIELD "Tensor x) -> Tensor", &ngp_density_forward);
+  m.def("ngp_render(" NC_NGP_FIELD "Tensor origin, Tensor direction, " NC_NGP_GRID "float shows) -> (Tensor, Tensor, Tensor)", &ngp_render);
+#undef NC_NGP_FIELD
 #undef NC_NGP_GRID
 }
 

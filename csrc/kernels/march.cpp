@@ -4,18 +4,29 @@
 #include "core/parallel.h"
 #include "kernels/march.h"
 
+#include <algorithm>
+
 namespace nerfcore {
 
 constexpr int64_t kRaysPerChunk = 128;
-constexpr int64_t kBytesPerChunk = 8192, kWord = 8;
 
-void march_blocks_cpu(const MarchBlocks& params, int64_t num_bytes, int threads) {
-  parallel_for(num_bytes, kBytesPerChunk, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t word = begin; word < end; word += kWord) {  // most of the box is empty: eight bytes at a glance
-      uint64_t bits = 0;
-      std::memcpy(&bits, params.bits + word, size_t(min_of(kWord, end - word)));
-      for (int64_t byte = word; bits; ++byte, bits >>= 8)
-        if (bits & 255) params(byte);
+// As the functor does, for all pairs of a row of blocks at a time; a task owns the words that it writes.
+void march_blocks_cpu(const MarchBlocks& params, int64_t num_pairs, int threads) {
+  const int64_t row = params.resolution / 8, slice = row * params.resolution, rows = num_pairs / row;
+  const int64_t b = params.resolution / kMarchBlock, rows_per_task = max_of<int64_t>(b, 32);
+  parallel_for(rows, rows_per_task, threads, [&](int64_t begin, int64_t end) {
+    std::vector<uint8_t> any(row);
+    for (int64_t r = begin; r < end; ++r) {
+      std::fill(any.begin(), any.end(), uint8_t(0));
+      const uint8_t* corner = params.bits + r / b * kMarchBlock * slice + r % b * kMarchBlock * row;
+      for (int64_t z = 0; z < kMarchBlock; ++z)
+        for (int64_t line = 0; line < kMarchBlock; ++line)
+          for (int64_t x = 0; x < row; ++x) any[x] |= corner[z * slice + line * row + x];
+      for (int64_t x = 0; x < row; ++x) {
+        const int64_t pair = r * row + x;
+        const uint32_t halves = uint32_t((any[x] & 15) != 0) | uint32_t((any[x] >> 4) != 0) << 1;
+        params.blocks[pair >> 4] |= halves << (2 * (pair & 15));
+      }
     }
   });
 }

@@ -3,8 +3,8 @@
 
 namespace nerfcore {
 
-void march_blocks_cuda(const MarchBlocks& params, int64_t num_bytes, void* stream) {
-  for_each_cuda("march_blocks", params, num_bytes, stream);
+void march_blocks_cuda(const MarchBlocks& params, int64_t num_pairs, void* stream) {
+  for_each_cuda("march_blocks", params, num_pairs, stream);
 }
 
 template <class T> void march_count_cuda(const MarchCount<T>& params, int64_t num_rays, void* stream) {

@@ -19,19 +19,21 @@ template <class T> struct MarchRays {
   }
 };
 
-// Blocks that hold an occupied cell, from the bits of the cells: one call for each byte.
+// Blocks that hold an occupied cell, from the bits of the cells: one call for each pair of blocks along x, which are a byte wide.
 struct MarchBlocks {
   const uint8_t* bits;  // [C * G^3 / 8]
   int resolution;       // G >= kMinBlockedResolution
   uint32_t* blocks;     // [C * (G / kMarchBlock)^3 / 32], zero at first
 
-  NC_HD void operator()(int64_t byte) const {
-    if (!bits[byte]) return;
-    const int64_t g = resolution, b = g / kMarchBlock, cell = 8 * byte;
-    const int64_t x = cell % g, y = cell / g % g, slice = cell / (g * g);  // slice = cascade * G + z
-    const int64_t block = (slice / kMarchBlock * b + y / kMarchBlock) * b + x / kMarchBlock;
-    const uint32_t halves = uint32_t((bits[byte] & 15) != 0) | uint32_t((bits[byte] >> 4) != 0) << 1;
-    atomic_or(blocks + (block >> 5), halves << (block & 31));  // block is even: both bits are in one word
+  NC_HD void operator()(int64_t pair) const {
+    const int64_t row = resolution / 8, slice = row * resolution, b = resolution / kMarchBlock;  // in bytes; blocks along an axis
+    const int64_t x = pair % row, y = pair / row % b, layer = pair / (row * b);
+    const uint8_t* byte = bits + layer * kMarchBlock * slice + y * kMarchBlock * row + x;
+    uint32_t any = 0;
+    for (int64_t z = 0; z < kMarchBlock; ++z)
+      for (int64_t line = 0; line < kMarchBlock; ++line) any |= byte[z * slice + line * row];
+    const uint32_t halves = uint32_t((any & 15) != 0) | uint32_t((any >> 4) != 0) << 1;
+    if (halves) atomic_or(blocks + (pair >> 4), halves << (2 * (pair & 15)));
   }
 };
 
@@ -67,8 +69,8 @@ template <class T> struct MarchWrite {
   }
 };
 
-void march_blocks_cpu(const MarchBlocks& params, int64_t num_bytes, int threads);
-void march_blocks_cuda(const MarchBlocks& params, int64_t num_bytes, void* stream);
+void march_blocks_cpu(const MarchBlocks& params, int64_t num_pairs, int threads);
+void march_blocks_cuda(const MarchBlocks& params, int64_t num_pairs, void* stream);
 
 // ray_offsets [R + 1] out; allocate(S) gives the memory of the samples.
 template <class T>

@@ -24,8 +24,11 @@ template <class T> class MarchLanes {
     out->t_start.clear(), out->t_end.clear(), out->order.clear();
     out->begin.assign(rays.size(), 0), out->count.assign(rays.size(), 0);
     const T nowhere[3] = {};
-    for (int i = 0; i < kLanes<T>; ++i) load_ray(i, march_begin(grid, nowhere, nowhere, T(0), T(0), T(0)));  // an ended ray, for idle lanes
-    for (int i = 0; i < kLanes<T>; ++i) take_next(i);
+    const MarchRay<T> ended = march_begin(grid, nowhere, nowhere, T(0), T(0), T(0));
+    for (int i = 0; i < kLanes<T>; ++i) {
+      if (next_ray >= int64_t(rays.size())) load_ray(i, ended);  // an idle lane, too, needs numbers to work on
+      take_next(i);
+    }
   }
 
   void run() {

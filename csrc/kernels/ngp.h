@@ -63,6 +63,15 @@ struct NgpRender {
   float* distance;  // [R] out, weighted sum
 };
 
+// Density alone, for occupancy grids and meshes.
+struct NgpDensity {
+  NgpField field;
+  int64_t num_points;
+  const float* x;  // [N, 3]
+  float* sigma;    // [N] out
+};
+
+void ngp_density_cpu(const NgpDensity& params, int threads);
 void ngp_loss_cpu(const NgpLoss& params, int threads);
 void ngp_render_cpu(const NgpRender& params, int threads);
 

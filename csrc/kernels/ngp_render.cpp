@@ -7,7 +7,7 @@
 namespace nerfcore {
 namespace {
 
-constexpr int64_t kChunkRays = 512;
+constexpr int64_t kChunkRays = 512, kChunkPoints = 2048;
 
 class RenderChunk {
  public:
@@ -94,6 +94,18 @@ class RenderChunk {
 };
 
 }  // namespace
+
+void ngp_density_cpu(const NgpDensity& p, int threads) {
+  const NgpNetworks nets(p.field);
+  parallel_for(p.num_points, kChunkPoints, threads, [&](int64_t begin, int64_t end) {
+    static thread_local Buffer<float> features, embedding;
+    static thread_local NgpHidden hidden;
+    features.make_room(kChunkPoints * nets.feature_row), embedding.make_room(kChunkPoints * nets.embedding_row);
+    hidden.grow(nets.density, kTileRows, 0);
+    ngp_density(p.field, nets, p.x + 3 * begin, end - begin, features.data(), [&](int64_t) { return hidden.at(nets.density, 0); }, embedding.data(),
+                p.sigma + begin);
+  });
+}
 
 void ngp_render_cpu(const NgpRender& params, int threads) {
   const NgpNetworks nets(params.field);

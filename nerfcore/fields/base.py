@@ -22,6 +22,11 @@ class Field(nn.Module):
         """x [N, 3] in [0, 1] -> density [N] >= 0 per unit of box length, and an embedding [N, G] for :meth:`color`."""
         raise NotImplementedError
 
+    @torch.no_grad()
+    def sigma(self, x: Tensor) -> Tensor:
+        """The density alone, not differentiable."""
+        return self.density(x)[0]
+
     def color(self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None) -> Tensor:
         """Colour [N, 3] in [0, 1] seen along ``direction``.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nerfcore.fields.base import Field, register_field
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
-from nerfcore.ops.ngp import NgpNetworks, has_ngp_kernel, ngp_loss, ngp_render
+from nerfcore.ops.ngp import NgpNetworks, has_ngp_kernel, ngp_density, ngp_loss, ngp_render
 from nerfcore.ops.spherical_harmonics import spherical_harmonics
 from nerfcore.types import TouchedGradient
 
@@ -64,6 +64,11 @@ class NGPField(Field):
         encoded = hash_grid(x, self.table, self.levels, backend=self.backend)
         embedding = mlp(encoded, list(self.density_mlp), backend=self.backend)
         return torch.exp(embedding[:, 0].clamp(max=MAX_LOG_DENSITY)), embedding
+
+    def sigma(self, x: Tensor) -> Tensor:
+        if not has_ngp_kernel(self.table, self.backend):
+            return super().sigma(x)
+        return ngp_density(self.networks(), x, self.backend)
 
     def color(self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None) -> Tensor:
         code = spherical_harmonics(direction, self.sh_degree, backend=self.backend)

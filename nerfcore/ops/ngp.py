@@ -98,6 +98,16 @@ def ngp_render(
     )
 
 
+def ngp_density(networks: NgpNetworks, x: Tensor, backend: str = "auto") -> Tensor:
+    """Density [N] at points x [N, 3] of the box, for occupancy grids and meshes. Float32 on the CPU. Not
+    differentiable."""
+    networks, dims = _checked(networks)
+    x = check("x", x, "N 3", dims, like=networks.table).detach()
+    if not has_ngp_kernel(networks.table, backend):
+        return _density_reference(networks, x)[0].detach()
+    return torch.ops.nerfcore.ngp_density(*_arguments(networks), x)
+
+
 def has_ngp_kernel(table: Tensor, backend: str = "auto") -> bool:
     """Whether a compiled kernel serves a field whose hash table this is: float32 on the CPU."""
     return not table.is_cuda and table.dtype == torch.float32 and use_kernel(backend, table)
@@ -194,8 +204,11 @@ def _field_reference(
 ) -> tuple[Tensor, Tensor]:
     """Density [S] and colour [S, 3] of the samples."""
     ray = samples.ray_indices
-    x = origin[ray] + direction[ray] * samples.t_mid[:, None]
-    embedding = mlp_reference(hash_grid_reference(x, networks.table, networks.levels), networks.density)
-    sigma = torch.exp(embedding[:, 0].clamp(max=networks.max_log_density))
+    sigma, embedding = _density_reference(networks, origin[ray] + direction[ray] * samples.t_mid[:, None])
     code = spherical_harmonics_reference(direction, networks.sh_degree)[ray]
     return sigma, mlp_reference(torch.cat((embedding, code), 1), networks.color, "sigmoid")
+
+
+def _density_reference(networks: NgpNetworks, x: Tensor) -> tuple[Tensor, Tensor]:
+    embedding = mlp_reference(hash_grid_reference(x, networks.table, networks.levels), networks.density)
+    return torch.exp(embedding[:, 0].clamp(max=networks.max_log_density)), embedding

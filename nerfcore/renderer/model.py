@@ -100,7 +100,7 @@ class Model:
         for part in _chunks(len(points)):
             x = self.transform.to_box(points[part]).to(self.device)
             inside = torch.nonzero(((x >= 0) & (x <= 1)).all(-1) & self.occupancy.occupied(x)).squeeze(1)
-            out[part][inside.to(out.device)] = self.field.density(x[inside])[0].to(out) * self.transform.scale
+            out[part][inside.to(out.device)] = self.field.sigma(x[inside]).to(out) * self.transform.scale
         return out
 
     @torch.no_grad()

@@ -121,7 +121,7 @@ class Trainer:
     def _update_occupancy(self, early: bool) -> None:
         total, recent = len(self.occupancy.density), self.samples - self.samples_at_update
         cells = total // 4 if early else min(max(recent // SAMPLES_PER_CELL, total // 256), total)
-        self.occupancy.update(lambda x: self.field.density(x)[0], cells, self.generator, settle=early)
+        self.occupancy.update(self.field.sigma, cells, self.generator, settle=early)
         self.samples_at_update = self.samples
         if self.rays - self.rays_at_forget > FORGET_RAYS and not early:
             self.occupancy.forget_hidden()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nerfcore.ops.hash_grid import HashGridLevels
-from nerfcore.ops.ngp import NgpNetworks, ngp_loss, ngp_render
+from nerfcore.ops.ngp import NgpNetworks, ngp_density, ngp_loss, ngp_render
 from nerfcore.testing import assert_matches
 from nerfcore.types import SampleLattice, TouchedGradient
 
@@ -187,6 +187,18 @@ def test_picture_equals_its_parts(kernel_backend, shape, opaque, shows):
     assert agree.float().mean() > 0.98 and truth[1].max() > (0.9 if opaque > 1 else 0.05)
     for name, k, y, t in zip(("rgb", "opacity", "distance"), kernel, yardstick, truth, strict=True):
         assert_matches(k[agree], y[agree], t[agree], floor=2e-5, what=name)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_density_equals_its_parts(kernel_backend, shape):
+    x = torch.rand(3001, 3, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
+
+    def density(dtype, backend):
+        return ngp_density(networks(shape, 3.0, dtype), x.to(dtype), backend)
+
+    truth = density(torch.float64, "reference")
+    assert_matches(density(torch.float32, kernel_backend), density(torch.float32, "reference"), truth)
+    assert len(ngp_density(networks(shape), x[:0], kernel_backend)) == 0
 
 
 def test_a_picture_of_nothing(kernel_backend):
