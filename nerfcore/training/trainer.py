@@ -24,11 +24,10 @@ from nerfcore.training.schedule import cosine_decay
 MIN_LATE_RAYS, MAX_RAYS = 64, 1 << 16
 OCCUPANCY_EVERY = 16  # steps, as in Müller et al. 2022
 FORGET_RAYS = 1 << 18  # enough to meet, many times, every block that a few cameras see
-SAMPLES_PER_CELL = 4  # an update looks at a cell for every so many samples of training: about a twentieth of the time
-EARLY_STEPS, EARLY_STRIDE = (
-    256,
-    4,
-)  # while the whole box still looks occupied, steps along a ray are this many times longer
+EARLY_STEPS = 256  # while the whole box still looks occupied
+FIRST_STRIDE, UNIT_STRIDE_AT = 4.0, 0.9
+"""Steps along a ray are at first so many times as long as in a picture, and shrink to their length at this share of the
+budget: rays through fog that has not cleared yet cost less, so that a step sees more of them."""
 
 COUNTERS = ("steps", "rays", "samples", "num_rays", "samples_at_update", "rays_at_forget")
 
@@ -102,7 +101,7 @@ class Trainer:
         rays, pixel = self.pixels.sample(self.num_rays, self.generator)
         origin = self.scene.transform.to_box(rays.origin)
         jitter, background = self._random(len(rays)), self._random(len(rays), 3)
-        lattice = self.marching.lattice(self.occupancy, EARLY_STRIDE if early else 1)
+        lattice = self.marching.lattice(self.occupancy, march_stride(self.fraction))
         # the same random background behind picture and prediction: only what is really there can match it
         truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
         self.loss, samples, weights, gradients = photometric_loss(
@@ -120,7 +119,7 @@ class Trainer:
 
     def _update_occupancy(self, early: bool) -> None:
         total, recent = len(self.occupancy.density), self.samples - self.samples_at_update
-        cells = total // 4 if early else min(max(recent // SAMPLES_PER_CELL, total // 256), total)
+        cells = total // 4 if early else min(max(recent, total // 256), total)
         self.occupancy.update(self.field.sigma, cells, self.generator, settle=early)
         self.samples_at_update = self.samples
         if self.rays - self.rays_at_forget > FORGET_RAYS and not early:
@@ -170,6 +169,11 @@ class Trainer:
 
     def _random(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)
+
+
+def march_stride(fraction: float) -> float:
+    """How many times the length of a picture's steps training uses, after a ``fraction`` of the budget."""
+    return max(FIRST_STRIDE ** (1 - fraction / UNIT_STRIDE_AT), 1.0)
 
 
 def seen_by_a_camera(scene: Scene, points: Tensor, radius: float) -> Tensor:
