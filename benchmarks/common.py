@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -33,13 +34,16 @@ class Timing:
     fastest: float
 
 
-def interleaved(arms: dict[str, Callable[[], object]], seconds: float, rounds: int = 5) -> dict[str, Timing]:
+def interleaved(
+    arms: dict[str, Callable[[], object]], seconds: float, rounds: int = 5, turn: float = SHORTEST_MEASUREMENT
+) -> dict[str, Timing]:
     """Times every arm. They take turns, so that whatever else the machine does meets them alike: at least ``rounds``
-    turns each, more while ``seconds`` last. Each arm is called before."""
+    turns each, more while ``seconds`` last. Each arm is called before; a turn is as many calls as last ``turn``
+    seconds."""
     calls, times = dict.fromkeys(arms, 1), {name: [] for name in arms}
     for name, arm in arms.items():
         if _seconds(arm, 1) < LONG_CALL:  # else the first call stands for the next
-            calls[name] = max(1, round(SHORTEST_MEASUREMENT / max(_seconds(arm, 1), 1e-7)))
+            calls[name] = max(1, round(turn / max(_seconds(arm, 1), 1e-7)))
     end = time.perf_counter() + seconds
     while len(next(iter(times.values()))) < rounds or time.perf_counter() < end:
         for name, arm in arms.items():
@@ -52,6 +56,14 @@ def _seconds(arm: Callable[[], object], calls: int) -> float:
     for _ in range(calls):
         arm()
     return (time.perf_counter() - start) / calls
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a benchmark's main; an error of ours is one sentence and a non-zero exit."""
+    try:
+        main()
+    except NerfcoreError as error:
+        sys.exit(str(error))
 
 
 def require_kernels() -> None:
@@ -94,7 +106,7 @@ def op_digest(op: str) -> str:
     package, native = Path(_extension.__file__).parent, _extension.source_dir()
     python = [package / "types.py", package / "ops" / "_dispatch.py", package / "ops" / f"{op}.py"]
     benchmark = [Path(__file__), Path(__file__).with_name("ops.py")]
-    return digest([*python, *benchmark, *native.glob("core/*"), *native.glob(f"*/{op}.*")])
+    return digest([*python, *benchmark, *native.glob("core/*"), *native.glob(f"*/{op}.*"), *native.glob(f"*/{op}_*")])
 
 
 def digest(paths: Iterable[Path]) -> str:

@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from nerfcore.errors import NerfcoreError
 from nerfcore.ops.adam import adam_step, adam_step_reference
 from nerfcore.ops.composite import composite, composite_reference
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid, hash_grid_reference
@@ -32,6 +31,7 @@ from nerfcore.ops.intersect import intersect_box, intersect_box_reference
 from nerfcore.ops.march import march_rays
 from nerfcore.ops.marching_cubes import marching_cubes
 from nerfcore.ops.mlp import mlp, mlp_reference
+from nerfcore.ops.ngp import NgpNetworks, ngp_density, ngp_render
 from nerfcore.ops.occupancy import (
     occupancy_pack,
     occupancy_pack_reference,
@@ -39,10 +39,10 @@ from nerfcore.ops.occupancy import (
     occupancy_update_reference,
 )
 from nerfcore.ops.spherical_harmonics import spherical_harmonics, spherical_harmonics_reference
-from nerfcore.types import Samples
+from nerfcore.types import SampleLattice, Samples
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # `nerfcore bench` runs this file from elsewhere
-from common import header, interleaved, op_digest, points_on_rays, require_kernels, write_json
+from common import header, interleaved, op_digest, points_on_rays, require_kernels, run, write_json
 
 COMPILE_SECONDS = 40  # the most that torch.compile may take for one row
 ARMS = ("kernel", "eager", "compile")
@@ -58,7 +58,7 @@ class Case:
     row: str
     size: str
     work: float  # bytes or samples, by unit
-    unit: str  # GB/s or Gsamples/s
+    unit: str  # GB/s, Gsamples/s or Grays/s
     inputs: tuple
     kernel: Callable
     reference: Callable
@@ -200,10 +200,34 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
             lambda *tensors: adam_step_reference(*tensors, rate, (0.9, 0.99), 1e-15, correct),
         )
 
+    def ngp():
+        levels = HashGridLevels(num_levels=8, features=4, log2_table=17, finest=512)
+
+        def matrices(*widths: int) -> list[Tensor]:
+            return [torch.randn(i, o) * (2 / i) ** 0.5 for i, o in zip(widths[:-1], widths[1:], strict=True)]
+
+        table = torch.rand(levels.num_entries, levels.features)
+        networks = NgpNetworks(levels, table, matrices(32, 64, 16), matrices(32, 64, 64, 3), 4, 15.0)
+        yield Case(
+            "ngp", "ngp density", f"{samples} samples", samples, "Gsamples/s", (networks, points_on_rays(samples)),
+            ngp_density, lambda *inputs: ngp_density(*inputs, backend="reference"),
+        )
+        rays, resolution = 4096 // shrink, 32
+        axis = (torch.arange(resolution) + 0.5) / resolution - 0.5
+        radius = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).sqrt()
+        bits = occupancy_pack(((radius - 0.3).abs() < 0.05).float().flatten(), 0.5)
+        origin = 0.5 + 2 * torch.nn.functional.normalize(torch.randn(rays, 3), dim=-1)
+        direction = torch.nn.functional.normalize(0.5 + 0.2 * torch.randn(rays, 3) - origin, dim=-1)
+        lattice = SampleLattice(bits, resolution, 1, 3**0.5 / 512)
+        yield Case(
+            "ngp", "ngp picture", f"{rays} rays", rays, "Grays/s", (networks, origin, direction, lattice),
+            ngp_render, lambda *inputs: ngp_render(*inputs, backend="reference"), not_compiled=LOOPS,
+        )
+
     return {
         "intersect": intersect, "march": march, "occupancy": occupancy, "composite": composite_rows,
         "hash_grid": hash_grid_rows, "spherical_harmonics": harmonics, "mlp": mlp_rows, "marching_cubes": cubes,
-        "adam": adam,
+        "adam": adam, "ngp": ngp,
     }
 
 
@@ -300,7 +324,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NerfcoreError as error:
-        sys.exit(str(error))
+    run(main)

@@ -22,6 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from nerfcore._extension import use_huge_pages
 from nerfcore.errors import NerfcoreError
 from nerfcore.fields import NGPField
 from nerfcore.fields.ngp import CHUNK_SAMPLES
@@ -31,8 +32,9 @@ from nerfcore.training.optimizer import Adam
 from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import header, interleaved, require_kernels, write_json
+from common import header, interleaved, require_kernels, run, write_json
 
+TURN = 0.2  # seconds: training steps follow each other, each finds in the cache what the last one left
 LENGTH = 0.4  # of the sampled part of a ray; all of it lies in the box
 KERNEL_TARGET, REFERENCE_TARGET = 6.0, 0.9  # kernel / reference, reference / tuned peer
 PEER = "stock PyTorch, tuned"
@@ -100,6 +102,7 @@ def training_step(size: Size, backend: str) -> Callable[[], None]:
             optimizer.step(1e-2, named | {f"color_mlp.{i}": g for i, g in enumerate(color)})
 
     gradient = TouchedGradient.zeros_like(field.table.detach())
+    use_huge_pages(gradient.values)
     return step
 
 
@@ -141,7 +144,7 @@ def measure(size: Size, seconds: float) -> dict:
     torch.manual_seed(0)
     arms = {name: training_step(size, backend) for name, backend in (("kernel", "cpu"), ("reference", "reference"))}
     with peer_step(size) as (peer, no_peer):
-        times = interleaved(arms | ({"peer": peer} if peer else {}), seconds, rounds=3)
+        times = interleaved(arms | ({"peer": peer} if peer else {}), seconds, 3, 0.0 if seconds == 0 else TURN)
     rate = {name: size.samples / t.median for name, t in times.items()}
     return {
         "size": size.name, "field": size.field, "rays": size.rays, "samples": size.samples,
@@ -192,7 +195,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except NerfcoreError as error:
-        sys.exit(str(error))
+    run(main)

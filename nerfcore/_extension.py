@@ -79,6 +79,12 @@ def load() -> ModuleType:
         return _module
 
 
+def use_huge_pages(tensor: torch.Tensor) -> None:
+    """Asks the system for large pages under a CPU tensor that is read and written at random; it may refuse."""
+    if tensor.device.type == "cpu" and unavailable("cpu") is None:
+        load().use_huge_pages(tensor.data_ptr(), tensor.nbytes)
+
+
 def source_dir() -> Path:
     """The folder ``csrc``: beside the package in a checkout, inside it when installed."""
     package = Path(__file__).resolve().parent

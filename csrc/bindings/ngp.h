@@ -31,7 +31,7 @@ inline NgpRays ngp_rays(const Tensor& origin, const Tensor& direction, const std
   if (jitter) check_contiguous(*jitter, "jitter");
   return {march_grid<float>(bits, blocks, resolution, cascades, step_min, step_max, cone_angle), origin.size(0), origin.const_data_ptr<float>(),
           direction.const_data_ptr<float>(), jitter ? jitter->const_data_ptr<float>() : nullptr, float(near), float(stop_below),
-          (max_samples + kRound - 1) / kRound * kRound};
+          max_samples};
 }
 
 // Returns the loss, the samples that light reached (t_start, t_end, ray_offsets, weights), and the gradients of `density` and of

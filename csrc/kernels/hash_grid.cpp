@@ -25,7 +25,7 @@ template <class T, int D, int F> void backward_table(const HashGridBackward<T>& 
   const int64_t row = int64_t(p.levels.count) * F;
   parallel_for(p.levels.count, 1, threads, [&](int64_t task, int64_t) {
     const int level = p.levels.count - 1 - int(task);  // the large levels first: better balance
-    GridLevel<T, D, F>(p.levels, level).scatter(p.grad_out + level * F, row, p.x, 0, p.num_points, p.grad_table, nullptr);
+    GridLevel<T, D, F>(p.levels, level).template scatter<false>(p.grad_out + level * F, row, p.x, 0, p.num_points, p.grad_table, nullptr);
   });
 }
 

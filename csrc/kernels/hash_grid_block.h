@@ -92,23 +92,21 @@ template <class T, int D, int F> class GridLevel {
     });
   }
 
-  // Adjoint: adds weight * grad_out[i * row] to the entries of grad_table and marks them in touched (one byte an entry), unless null.
-  void scatter(const T* grad_out, int64_t row, const T* x, int64_t begin, int64_t end, T* grad_table, uint8_t* touched) const {
+  // Adjoint: adds weight * grad_out[i * row] to the entries of grad_table; with TOUCH marks them in touched, one byte an entry.
+  template <bool TOUCH> void scatter(const T* grad_out, int64_t row, const T* x, int64_t begin, int64_t end, T* grad_table, uint8_t* touched) const {
     grad_table += int64_t(base) * F;
-    if (touched) touched += base;
+    if (TOUCH) touched += base;
     for_each_block(x, begin, end, [&](const CornerBlock<T, D>& block, int64_t first, int n) {
       prefetch<1>(block, grad_table, n);
       for (int i = 0; i < n; ++i) {
         const Features g = features(grad_out + (first + i) * row, 0);
 #pragma GCC unroll 8
         for (int c = 0; c < (1 << D); ++c) {
-          Features& target = features(grad_table, block.entry[c][i]);
-          target += block.weight[c][i] * g;
+          const uint32_t entry = block.entry[c][i];
+          features(grad_table, entry) += block.weight[c][i] * g;
+          if (TOUCH) touched[entry] = 1;
         }
       }
-      if (touched)
-        for (int c = 0; c < (1 << D); ++c)
-          for (int i = 0; i < n; ++i) touched[block.entry[c][i]] = 1;
     });
   }
 

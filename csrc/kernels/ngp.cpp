@@ -179,7 +179,7 @@ template <int F> void scatter(const NgpLoss& p, const std::vector<ChunkResult>& 
     const int level = levels - 1 - int(task);  // the large levels first: better balance
     const GridLevel<float, 3, F> grid(p.field.levels, level);
     for (const ChunkResult& chunk : chunks)
-      grid.scatter(chunk.grad_features.data() + level * F, row, chunk.x.data(), 0, int64_t(chunk.weight.size()), p.grad_table, p.touched);
+      grid.template scatter<true>(chunk.grad_features.data() + level * F, row, chunk.x.data(), 0, int64_t(chunk.weight.size()), p.grad_table, p.touched);
   });
 }
 

@@ -19,8 +19,6 @@ struct NgpField {
   float max_log_density;  // log densities above are cut
 };
 
-constexpr int64_t kRound = 8;  // samples of each ray between two looks at whether it has ended
-
 // Rays in box coordinates, and where they have samples.
 struct NgpRays {
   MarchGrid<float> grid;
@@ -30,7 +28,7 @@ struct NgpRays {
   const float* jitter;     // [R] in [0, 1), or null for zeros
   float near;              // nearest sample
   float stop_below;        // transmittance at which a ray ends
-  int64_t max_samples;     // of a ray; a multiple of kRound
+  int64_t max_samples;     // of a ray
 };
 
 // The samples that light reached, packed.

@@ -10,13 +10,17 @@
 
 namespace nerfcore {
 
+// Samples of each ray between two looks at whether it has ended: few at first, where a surface may be near; more in fog.
+constexpr int64_t kRoundSamples[] = {8, 8, 16, 16, 32};
+
 class NgpRayChunk {
  public:
   // Rays first ... first + n; afterwards `alive` lists those that meet the box, by their number within the chunk.
   void start(const NgpRays& of, int64_t first, int64_t n) {
     p = &of;
     const float low[3] = {0, 0, 0}, high[3] = {1, 1, 1};
-    rays.resize(n), transmittance.assign(n, 1.0f), taken.assign(n, 0), alive.clear();
+    rays.resize(n), transmittance.assign(n, 1.0f), alive.clear();
+    round = 0, taken = 0;
     for (int64_t r = 0; r < n; ++r) {
       const float *origin = p->origin + 3 * (first + r), *direction = p->direction + 3 * (first + r);
       float t_in, t_out;
@@ -30,7 +34,10 @@ class NgpRayChunk {
   void march() {
     marching.clear();
     for (int64_t r : alive) marching.push_back(&rays[r]);
-    MarchLanes<float>(p->grid, kRound, marching, &marched).run();
+    constexpr int64_t kRounds = sizeof kRoundSamples / sizeof kRoundSamples[0];
+    const int64_t wanted = min_of(kRoundSamples[min_of(round++, kRounds - 1)], p->max_samples - taken);
+    MarchLanes<float>(p->grid, wanted, marching, &marched).run();
+    taken += wanted;  // by each ray that is alive: one that found fewer has come to its end
     samples = int64_t(marched.t_start.size());
     x.make_room(3 * samples), step.make_room(padded_to(samples, kLanes<float>));
     for (size_t a = 0; a < alive.size(); ++a)
@@ -54,13 +61,12 @@ class NgpRayChunk {
     std::vector<int64_t> staying;
     for (int64_t a : marched.order) {
       const int64_t r = alive[a], end = marched.begin[a] + marched.count[a];
-      taken[r] += marched.count[a];
       for (int64_t i = marched.begin[a]; i < end && transmittance[r] >= p->stop_below; ++i) {
         const float weight = transmittance[r] * absorbed[i];
         transmittance[r] *= passed[i];
         keep(r, i, weight, transmittance[r]);
       }
-      if (transmittance[r] >= p->stop_below && rays[r].t < rays[r].far && taken[r] < p->max_samples) staying.push_back(r);
+      if (transmittance[r] >= p->stop_below && rays[r].t < rays[r].far && taken < p->max_samples) staying.push_back(r);
     }
     alive.swap(staying);
   }
@@ -77,7 +83,7 @@ class NgpRayChunk {
   const NgpRays* p = nullptr;
   std::vector<MarchRay<float>> rays;
   std::vector<MarchRay<float>*> marching;
-  std::vector<int64_t> taken;
+  int64_t round = 0, taken = 0;
   Buffer<float> absorbed, passed;
 };
 

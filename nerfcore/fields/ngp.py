@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nerfcore._extension import use_huge_pages
 from nerfcore.fields.base import Field, register_field
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
@@ -82,6 +83,7 @@ class NGPField(Field):
             return None
         if self.grad_table is None or self.grad_table.values.shape != self.table.shape:
             self.grad_table = TouchedGradient.zeros_like(self.table)
+            use_huge_pages(self.grad_table.values)
         rays_per_chunk = min(max(len(origin) * CHUNK_SAMPLES // expected_samples, 16), 256)
         loss, samples, weights, density, color = ngp_loss(
             self.networks(), origin, direction, lattice, background, truth, self.grad_table, jitter,

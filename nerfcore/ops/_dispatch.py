@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 from torch import Tensor
@@ -48,17 +49,24 @@ def check(name: str, tensor: Tensor, shape: str, dims: dict[str, int], like: Ten
     """
     if not isinstance(tensor, Tensor):
         raise ValueError(f"{name} must be a tensor of shape [{shape.replace(' ', ', ')}], got {type(tensor).__name__}")
-    axes = shape.split()
-    expected = [int(a) if a.isdigit() else dims.get(a) for a in axes]
+    axes = _axes(shape)
+    expected = [dims.get(a) if number is None else number for a, number in axes]
     if tensor.ndim != len(axes) or any(e is not None and e != n for e, n in zip(expected, tensor.shape, strict=True)):
         want = ", ".join(
-            a if e is None else str(e) if a.isdigit() else f"{a}={e}" for a, e in zip(axes, expected, strict=True)
+            a if e is None else str(e) if number is not None else f"{a}={e}"
+            for (a, number), e in zip(axes, expected, strict=True)
         )
         raise ValueError(f"{name} must have shape [{want}], got {list(tensor.shape)}")
-    dims.update({a: n for a, n in zip(axes, tensor.shape, strict=True) if not a.isdigit()})
+    dims.update({a: n for (a, number), n in zip(axes, tensor.shape, strict=True) if number is None})
     if like is not None:
         if tensor.device != like.device:
             raise ValueError(f"{name} must be on {like.device} like the other arguments, got {tensor.device}")
         if tensor.dtype != like.dtype:
             raise ValueError(f"{name} must be {like.dtype} like the other arguments, got {tensor.dtype}")
     return tensor.contiguous()
+
+
+@functools.cache
+def _axes(shape: str) -> tuple[tuple[str, int | None], ...]:
+    """Each axis as its letter and None, or as a number twice: every operation asks, at every call."""
+    return tuple((a, int(a) if a.isdigit() else None) for a in shape.split())

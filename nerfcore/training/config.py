@@ -27,9 +27,7 @@ class TrainConfig:
     minutes: float | None = None  # wall time from the start of loading; 5 if neither minutes nor steps are given
     steps: int | None = None  # number of steps, instead of minutes: repeatable to the bit
     downscale: int = 1  # K: photographs are reduced by a K x K box mean
-    preset: Preset = (
-        "default"  # size of the field: fast is the quickest to a fair picture, best the last to stop improving
-    )
+    preset: Preset = "default"  # size of the field: fast is soonest fair, best is last to stop improving
     seed: int = 0  # of every random number
     device: str = "auto"
     backend: str = "auto"
@@ -38,9 +36,8 @@ class TrainConfig:
     final_learning_rate: float = 3e-4  # of the last step
     min_rays: int = 512  # in early steps; fewer let a capture collapse to transparency
     occupancy_resolution: int = 128  # cells of the occupancy grid along each axis, per cascade
-    field_config: dict = dataclasses.field(
-        default_factory=dict
-    )  # overrides of the preset, as the field's constructor takes them
+    # overrides of the preset, as the field's constructor takes them
+    field_config: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.minutes is None and self.steps is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from nerfcore._extension import use_huge_pages
 from nerfcore.ops.adam import adam_step, adam_touched_step
 from nerfcore.types import TouchedGradient
 
@@ -17,6 +18,9 @@ class Adam:
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], backend: str = "auto"):
         self.parameters, self.backend, self.step_count = dict(parameters), backend, 0
         self.moments = {n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in self.parameters.items()}
+        for name, param in self.parameters.items():
+            for tensor in (param, *self.moments[name]):
+                use_huge_pages(tensor)
 
     def step(self, learning_rate: float, gradients: dict[str, Tensor | TouchedGradient]) -> None:
         """One update of the parameters that have a gradient; a :class:`TouchedGradient` is cleared."""
