@@ -18,7 +18,7 @@ struct ChunkResult {
   };
   std::vector<Run> runs;
   std::vector<float> t_start, t_end, weight;
-  Buffer<float> x, grad_features;
+  Buffer<float> x, grad_features;  // [rows, 3]; [L, rows, F]: a level is scattered by itself
   double error = 0.0;
 };
 
@@ -126,7 +126,7 @@ class LossChunk {
     const int columns = padded<float>(3);
     float *partial_color = partial + nets->density.partial_size(), *partial_code = partial_color + nets->color.partial_size();
     color_scratch.make_room(nets->color.scratch_size()), density_scratch.make_room(nets->density.scratch_size());
-    result->grad_features.make_room(rows * nets->feature_row);
+    result->grad_features.make_room(rows * nets->features), grad_tile.make_room(kTileRows * nets->feature_row);
     ray_part.fill(0.0f, num_rays * nets->code_row);
     for (int64_t b = 0; b < rows; b += kTileRows) {
       const int tile = tile_rows(b);
@@ -145,10 +145,17 @@ class LossChunk {
         if (e[i * width] <= p->field.max_log_density) grad_embedding[i * width] += grad_sigma[b + i] * sigma[b + i];
       }
       nets->density.backward(tile, &features[b * nets->feature_row], nets->feature_row, density_hidden.at(nets->density, b).data(), grad_embedding,
-                             partial, &result->grad_features[b * nets->feature_row]);
+                             partial, grad_tile.data());
+      NC_GRID_FEATURES(p->field.features, sort_by_level<F>(b, tile));
     }
     gemm<float>(nets->code_size, nets->code_row, int(num_rays), code.data(), 1, nets->code_size, ray_part.data(), nets->code_row, partial_code,
                 nets->code_row, true);
+  }
+
+  template <int F> void sort_by_level(int64_t begin, int tile) {
+    for (int l = 0; l < p->field.levels.count; ++l)
+      for (int i = 0; i < tile; ++i)
+        std::memcpy(&result->grad_features[(l * rows + begin + i) * F], &grad_tile[i * nets->feature_row + l * F], F * sizeof(float));
   }
 
   int tile_rows(int64_t begin) const { return int(min_of<int64_t>(kTileRows, rows - begin)); }
@@ -169,17 +176,19 @@ class LossChunk {
   NgpRayChunk front;
   Buffer<int64_t> row_ray;
   Buffer<float> features, embedding, sigma, round_sigma, after;  // after: transmittance behind the sample
-  Buffer<float> code, ray_part, rgb, pixel, behind, grad_sigma, grad_rgb, color_scratch, density_scratch;
+  Buffer<float> code, ray_part, rgb, pixel, behind, grad_sigma, grad_rgb, color_scratch, density_scratch, grad_tile;
   NgpHidden density_hidden, color_hidden;
 };
 
-template <int F> void scatter(const NgpLoss& p, const std::vector<ChunkResult>& chunks, int64_t row, int threads) {
+template <int F> void scatter(const NgpLoss& p, const std::vector<ChunkResult>& chunks, int threads) {
   const int levels = p.field.levels.count;
   parallel_for(levels, 1, threads, [&](int64_t task, int64_t) {
     const int level = levels - 1 - int(task);  // the large levels first: better balance
     const GridLevel<float, 3, F> grid(p.field.levels, level);
-    for (const ChunkResult& chunk : chunks)
-      grid.template scatter<true>(chunk.grad_features.data() + level * F, row, chunk.x.data(), 0, int64_t(chunk.weight.size()), p.grad_table, p.touched);
+    for (const ChunkResult& chunk : chunks) {
+      const int64_t rows = int64_t(chunk.weight.size());
+      grid.template scatter<true>(chunk.grad_features.data() + level * rows * F, F, chunk.x.data(), 0, rows, p.grad_table, p.touched);
+    }
   });
 }
 
@@ -233,7 +242,7 @@ void ngp_loss_cpu(const NgpLoss& p, int threads) {
   *p.loss = 0.0;
   for (const ChunkResult& chunk : results) *p.loss += chunk.error / double(3 * num_rays);
   sum_partials(p, nets, partial.data(), groups);
-  NC_GRID_FEATURES(p.field.features, scatter<F>(p, results, nets.feature_row, threads));
+  NC_GRID_FEATURES(p.field.features, scatter<F>(p, results, threads));
   pack_samples(p, results, threads);
 }
 
