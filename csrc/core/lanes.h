@@ -4,6 +4,7 @@
 #include "core/platform.h"
 
 #include <cstring>
+#include <type_traits>
 
 namespace nerfcore {
 
@@ -11,6 +12,7 @@ template <class V> struct Lane {
   using Element = V;
   using Mask = bool;
   using Unsigned = uint32_t;
+  using Bits = std::conditional_t<sizeof(V) == 4, uint32_t, uint64_t>;
 };
 template <class V> using Element = typename Lane<V>::Element;
 template <class V> using Mask = typename Lane<V>::Mask;
@@ -28,6 +30,8 @@ NC_HD float floor_of(float x) { return std::floor(x); }
 NC_HD double floor_of(double x) { return std::floor(x); }
 NC_HD float abs_of(float x) { return std::fabs(x); }
 NC_HD double abs_of(double x) { return std::fabs(x); }
+NC_HD float root_of(float x) { return std::sqrt(x); }
+NC_HD double root_of(double x) { return std::sqrt(x); }
 NC_HD uint32_t to_unsigned(float x) { return uint32_t(int32_t(x)); }  // of a number not below 0
 NC_HD uint32_t to_unsigned(double x) { return uint32_t(int32_t(x)); }
 
@@ -35,17 +39,11 @@ NC_HD uint32_t to_unsigned(double x) { return uint32_t(int32_t(x)); }
 template <class V> NC_HD Mask<V> test_bit(const uint32_t* words, uint32_t index) { return words[index >> 5] >> (index & 31) & 1; }
 
 // A number not below 0 without all but its first three bits behind the leading one.
-NC_HD float keep_eighths(float x) {
-  uint32_t bits;
+template <class V> NC_HD V keep_eighths(V x) {
+  constexpr int kDropped = sizeof(Element<V>) == 4 ? 20 : 49;
+  typename Lane<V>::Bits bits;
   std::memcpy(&bits, &x, sizeof bits);
-  bits &= ~((uint32_t(1) << 20) - 1);
-  std::memcpy(&x, &bits, sizeof bits);
-  return x;
-}
-NC_HD double keep_eighths(double x) {
-  uint64_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  bits &= ~((uint64_t(1) << 49) - 1);
+  bits = bits >> kDropped << kDropped;
   std::memcpy(&x, &bits, sizeof bits);
   return x;
 }

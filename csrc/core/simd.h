@@ -58,10 +58,17 @@ template <class V> inline V floor_of(V v) {
   const V cut = __builtin_convertvector(__builtin_convertvector(v, typename Lane<V>::Signed), V);
   return cut > v ? cut - Element<V>(1) : cut;
 }
-template <class V> inline V keep_eighths(V v) {
-  using Bits = typename Lane<V>::Bits;
-  constexpr int kDropped = sizeof(Element<V>) == 4 ? 20 : 49;
-  return (V)((Bits)v >> kDropped << kDropped);
+inline Floats root_of(Floats v) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_sqrt_ps((__m512)v);
+#else
+  for (int i = 0; i < kLanes<float>; ++i) v[i] = std::sqrt(v[i]);
+  return v;
+#endif
+}
+inline Doubles root_of(Doubles v) {
+  for (int i = 0; i < kLanes<double>; ++i) v[i] = std::sqrt(v[i]);
+  return v;
 }
 template <class M> inline M not_of(M mask) { return ~mask; }
 // Bit i: whether lane i of the mask is set.

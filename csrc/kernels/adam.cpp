@@ -1,9 +1,9 @@
 // Most entries of a hash table are untouched in a step: what has no gradient is passed over after reading the gradient, or one flag
 // an entry, alone.
-#include "kernels/adam.h"
+#include "core/simd.h"  // first: what it declares for vectors must be known where math/adam.h uses it
 
 #include "core/parallel.h"
-#include "core/simd.h"
+#include "kernels/adam.h"
 
 #include <initializer_list>
 #include <utility>
@@ -14,39 +14,15 @@ namespace {
 constexpr int64_t kValuesPerChunk = 1 << 15;  // a multiple of every kLanes
 constexpr int64_t kGroup = 64, kEntriesPerChunk = 128 * kGroup;
 
-inline Floats square_root(Floats v) {
-#if defined(__AVX512F__)
-  return (Floats)_mm512_sqrt_ps((__m512)v);
-#else
-  for (int i = 0; i < kLanes<float>; ++i) v[i] = std::sqrt(v[i]);
-  return v;
-#endif
-}
-inline Doubles square_root(Doubles v) {
-  for (int i = 0; i < kLanes<double>; ++i) v[i] = std::sqrt(v[i]);
-  return v;
-}
-
 // adam_update of a vector of parameters from i on.
 template <class T> void update_vector(const Adam<T>& p, const AdamStep<Simd<T>>& step, Simd<T> gradient, int64_t i) {
-  const Simd<T> held_first = load(p.first + i), held_second = load(p.second + i), param = load(p.param + i);
-  const auto touched = gradient != Simd<T>{};
-  const Simd<T> m = step.beta1 * held_first + (T(1) - step.beta1) * gradient;
-  const Simd<T> v = step.beta2 * held_second + (T(1) - step.beta2) * gradient * gradient;
-  const Simd<T> next = param - step.rate * m / (square_root(v) * step.correct2 + step.epsilon);
-  store(p.first + i, touched ? m : held_first);
-  store(p.second + i, touched ? v : held_second);
-  store(p.param + i, touched ? next : param);
+  Simd<T> param = load(p.param + i), first = load(p.first + i), second = load(p.second + i);
+  adam_update(step, &param, gradient, &first, &second);
+  store(p.param + i, param), store(p.first + i, first), store(p.second + i, second);
 }
 
 template <class T> AdamStep<Simd<T>> broadcast_step(const AdamStep<T>& s) {
   return {broadcast(s.rate), broadcast(s.beta1), broadcast(s.beta2), broadcast(s.epsilon), broadcast(s.correct2)};
-}
-
-template <class T> bool any(Simd<T> v) {
-  bool found = false;
-  for (int i = 0; i < kLanes<T>; ++i) found |= v[i] != T(0);
-  return found;
 }
 
 }  // namespace
@@ -57,7 +33,7 @@ template <class T> void adam_cpu(const Adam<T>& params, int64_t n, int threads) 
     int64_t i = begin;
     for (; i + kLanes<T> <= end; i += kLanes<T>) {
       const Simd<T> gradient = load(params.gradient + i);
-      if (any<T>(gradient)) update_vector(params, step, gradient, i);
+      if (any(gradient != Simd<T>{})) update_vector(params, step, gradient, i);
     }
     for (; i < end; ++i) params(i);
   });

@@ -23,12 +23,7 @@ template <class T> class MarchLanes {
       : grid(grid), max_samples(T(max_samples)), rays(rays), out(out) {
     out->t_start.clear(), out->t_end.clear(), out->order.clear();
     out->begin.assign(rays.size(), 0), out->count.assign(rays.size(), 0);
-    const T nowhere[3] = {};
-    const MarchRay<T> ended = march_begin(grid, nowhere, nowhere, T(0), T(0), T(0));
-    for (int i = 0; i < kLanes<T>; ++i) {
-      if (next_ray >= int64_t(rays.size())) load_ray(i, ended);  // an idle lane, too, needs numbers to work on
-      take_next(i);
-    }
+    for (int i = 0; i < kLanes<T>; ++i) take_next(i);
   }
 
   void run() {
@@ -103,7 +98,7 @@ template <class T> class MarchLanes {
   const std::vector<MarchRay<T>*>& rays;
   MarchedSamples<T>* out;
   int64_t next_ray = 0;
-  MarchRay<Simd<T>> lanes;
+  MarchRay<Simd<T>> lanes{};  // zeros: an idle lane, too, needs numbers to work on
   Mask<Simd<T>> busy{};
   Simd<T> taken{};  // samples of the ray in each lane
   int64_t ray_of[kLanes<T>];

@@ -74,7 +74,6 @@ class NgpRayChunk {
   float middle(int64_t i) const { return 0.5f * (marched.t_start[i] + marched.t_end[i]); }
 
   std::vector<int64_t> alive;
-  std::vector<float> transmittance;  // of each ray, behind the samples so far
   MarchedSamples<float> marched;
   Buffer<float> x, step;
   int64_t samples = 0;  // of this round
@@ -82,6 +81,7 @@ class NgpRayChunk {
  private:
   const NgpRays* p = nullptr;
   std::vector<MarchRay<float>> rays;
+  std::vector<float> transmittance;  // of each ray, behind the samples so far
   std::vector<MarchRay<float>*> marching;
   int64_t round = 0, taken = 0;
   Buffer<float> absorbed, passed;

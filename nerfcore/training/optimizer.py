@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nerfcore._extension import use_huge_pages
+from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops.adam import adam_step, adam_touched_step
 from nerfcore.types import TouchedGradient
 
@@ -19,8 +20,9 @@ class Adam:
         self.parameters, self.backend, self.step_count = dict(parameters), backend, 0
         self.moments = {n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in self.parameters.items()}
         for name, param in self.parameters.items():
-            for tensor in (param, *self.moments[name]):
-                use_huge_pages(tensor)
+            if use_kernel(backend, param):  # asking for the reference must not compile anything
+                for tensor in (param, *self.moments[name]):
+                    use_huge_pages(tensor)
 
     def step(self, learning_rate: float, gradients: dict[str, Tensor | TouchedGradient]) -> None:
         """One update of the parameters that have a gradient; a :class:`TouchedGradient` is cleared."""
