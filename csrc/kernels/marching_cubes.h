@@ -3,132 +3,126 @@
 
 namespace nerfcore {
 
-// A row is the run of Z samples along z at one (x, y); rows are numbered x * Y + y. The three passes run one after the other, each
-// over all rows, with an exclusive prefix sum of the counts between the second and the third.
+template <class T> class Buffer;
+
+// A row is the run of Z samples along z at one (x, y); rows are numbered x * Y + y.
 struct VolumeBits {
   int64_t nx, ny, nz;  // samples along each axis
-  uint64_t* inside;    // [X * Y, words()] one bit per sample; bits past Z are 0
+  uint64_t* inside;    // [X * Y, words()] a bit a sample; neighbouring words share one; bits past Z are 0
 
-  NC_HD int64_t words() const { return (nz + kWordBits - 1) / kWordBits; }
+  NC_HD int64_t words() const { return (nz - 2) / kWordCells + 1; }
+  NC_HD int64_t samples(int64_t w) const { return min_of<int64_t>(kWordSamples, nz - w * kWordCells); }
+  NC_HD uint64_t cells(int64_t w) const { return bits_below(samples(w) - 1); }
+  NC_HD uint64_t own(int64_t w) const { return bits_below(w + 1 < words() ? kWordCells : kWordSamples); }  // all but the shared one
   NC_HD uint64_t word(int64_t row, int64_t w) const { return inside[row * words() + w]; }
-  NC_HD uint64_t shifted(int64_t row, int64_t w) const {  // bit k: the sample at k + 1
-    return word(row, w) >> 1 | (w + 1 < words() ? word(row, w + 1) << (kWordBits - 1) : 0);
-  }
-  NC_HD uint64_t has_next(int64_t w) const {  // bit k: there is a sample at k + 1
-    const int64_t left = nz - 1 - w * kWordBits;
-    return bits_below(int(left < kWordBits ? left : kWordBits));
-  }
-  NC_HD CellBits cells(int64_t row, int64_t w) const {
-    CellBits bits;
-    for (int r = 0; r < 4; ++r) {
-      const int64_t at = row + (r >> 1) * ny + (r & 1);
-      bits.here[r] = word(at, w), bits.next[r] = shifted(at, w);
-    }
-    return bits;
+
+  // The row at x + 1 or y + 1; at the border, where there is none, the row itself, to which it has no crossed edges.
+  NC_HD int64_t next_x(int64_t row) const { return row + ny < nx * ny ? row + ny : row; }
+  NC_HD int64_t next_y(int64_t row) const { return (row + 1) % ny != 0 ? row + 1 : row; }
+  // Bit k: the edge that starts at sample k of the word, to the next row or along the row, is crossed.
+  NC_HD uint64_t crossed_to(int64_t next, int64_t row, int64_t w) const { return (word(row, w) ^ word(next, w)) & own(w); }
+  NC_HD uint64_t crossed_along(int64_t row, int64_t w) const { return (word(row, w) ^ word(row, w) >> 1) & cells(w); }
+  // The words of the four rows around cells, and which of the cells the surface passes.
+  NC_HD uint64_t surface(int64_t row, int64_t w, uint64_t* rows) const {
+    for (int r = 0; r < 4; ++r) rows[r] = word(row + (r >> 1) * ny + (r & 1), w);
+    return surface_cells(rows[0], rows[1], rows[2], rows[3]) & cells(w);
   }
 };
 
-template <class T> struct ClassifyRows {
-  VolumeBits bits;  // inside is written
-  const T* volume;  // [X, Y, Z]
+// The first pass: on which side the samples are, and how much of the surface is in each row.
+template <class T> struct ScanRows {
+  VolumeBits bits;         // inside is written
+  const T* volume;         // [X, Y, Z]
   T iso;
+  const CellCase* table;   // [256]
+  bool* finite;            // [X * Y] out: whether all samples of the row are
+  int64_t* num_crossed;    // [X * Y, 3] out: crossed edges along x, y, z that start in the row
+  int64_t* num_triangles;  // [X * Y] out: of the cells that start in the row
+  Buffer<T>* vertices;     // [vertex_chunks(X)] out, on the CPU alone, which finds them while the samples are in the cache
 
-  NC_HD void operator()(int64_t row) const {
-    for (int64_t w = 0; w < bits.words(); ++w) {
-      const int64_t left = bits.nz - w * kWordBits;
-      bits.inside[row * bits.words() + w] =
-          inside_bits(volume + row * bits.nz + w * kWordBits, int(left < kWordBits ? left : kWordBits), iso);
-    }
+  NC_HD void classify(int64_t row) const {
+    T zeros = 0;
+    for (int64_t w = 0; w < bits.words(); ++w)
+      bits.inside[row * bits.words() + w] = inside_bits(volume + row * bits.nz + w * kWordCells, bits.samples(w), iso, &zeros);
+    finite[row] = zeros == 0;
   }
-};
 
-struct CountRows {
-  VolumeBits bits;
-  const int8_t* table;   // [256, kTriangleRow]
-  int64_t* num_crossed;  // [X * Y, 3] out: crossed edges along x, y, z that start in the row
-  int64_t* num_faces;    // [X * Y] out: triangles of the cells that start in the row
-
-  NC_HD void operator()(int64_t row) const {
-    const bool has_x = row / bits.ny + 1 < bits.nx, has_y = row % bits.ny + 1 < bits.ny;
-    int64_t crossed[3] = {}, faces = 0;
-    for (int64_t w = 0; w < bits.words(); ++w) {
-      const uint64_t here = bits.word(row, w);
-      if (has_x) crossed[0] += count_bits(here ^ bits.word(row + bits.ny, w));
-      if (has_y) crossed[1] += count_bits(here ^ bits.word(row + 1, w));
-      crossed[2] += count_bits((here ^ bits.shifted(row, w)) & bits.has_next(w));
-      if (!has_x || !has_y) continue;
-      const CellBits cells = bits.cells(row, w);
-      for (uint64_t left = cells.surface() & bits.has_next(w); left; left &= left - 1)
-        faces += table[cells.cell_case(lowest_bit(left)) * kTriangleRow];
+  // All of the row's surface is in the words [begin, end).
+  NC_HD void count(int64_t row, int64_t begin, int64_t end) const {
+    int64_t crossed[3] = {}, triangles = 0;
+    const int64_t next_x = bits.next_x(row), next_y = bits.next_y(row);
+    const bool has_cells = next_x != row && next_y != row;
+    for (int64_t w = begin; w < end; ++w) {
+      crossed[0] += count_bits(bits.crossed_to(next_x, row, w));
+      crossed[1] += count_bits(bits.crossed_to(next_y, row, w));
+      crossed[2] += count_bits(bits.crossed_along(row, w));
+      if (!has_cells) continue;
+      uint64_t rows[4];
+      for (uint64_t left = bits.surface(row, w, rows); left; left &= left - 1)
+        triangles += table[cell_case(rows, lowest_bit(left))].num_triangles;
     }
     for (int axis = 0; axis < 3; ++axis) num_crossed[3 * row + axis] = crossed[axis];
-    num_faces[row] = faces;
+    num_triangles[row] = triangles;
   }
-};
 
-template <class T> struct EmitRows {
-  VolumeBits bits;
-  const T* volume;               // [X, Y, Z]
-  T iso;
-  const int8_t* table;           // [256, kTriangleRow]
-  const int64_t* vertex_offset;  // [X * Y * 3 + 1] prefix sum of num_crossed
-  const int64_t* face_offset;    // [X * Y + 1] prefix sum of num_faces
-  T* vertices;                   // [V, 3] out, in samples
-  int64_t* faces;                // [F, 3] out
-
-  NC_HD void emit_vertices(int64_t row) const {
-    const int64_t step[3] = {bits.ny * bits.nz, bits.nz, 1}, row_step[2] = {bits.ny, 1};
+  // The vertices on the edges that start in the row, by axis and then by z.
+  NC_HD void find_vertices(int64_t row, int64_t begin, int64_t end, T* vertex) const {
+    const int64_t step[3] = {bits.ny * bits.nz, bits.nz, 1}, next[2] = {bits.next_x(row), bits.next_y(row)};
+    const T x = T(row / bits.ny), y = T(row % bits.ny);
     for (int axis = 0; axis < 3; ++axis) {
-      int64_t v = vertex_offset[3 * row + axis];
-      const int64_t end = vertex_offset[3 * row + axis + 1];
-      for (int64_t w = 0; v < end; ++w) {
-        uint64_t left = bits.word(row, w);
-        left = axis < 2 ? left ^ bits.word(row + row_step[axis], w) : (left ^ bits.shifted(row, w)) & bits.has_next(w);
-        for (; left; left &= left - 1, ++v) {
-          const int64_t k = w * kWordBits + lowest_bit(left);
-          const T* a = volume + row * bits.nz + k;
-          vertices[3 * v] = T(row / bits.ny), vertices[3 * v + 1] = T(row % bits.ny), vertices[3 * v + 2] = T(k);
-          vertices[3 * v + axis] += crossing_at(a[0], a[step[axis]], iso);
+      for (int64_t w = begin; w < end; ++w) {
+        uint64_t left = axis < 2 ? bits.crossed_to(next[axis], row, w) : bits.crossed_along(row, w);
+        for (; left; left &= left - 1, vertex += 3) {
+          const int64_t z = w * kWordCells + lowest_bit(left);
+          const T* a = volume + row * bits.nz + z;
+          vertex[0] = x, vertex[1] = y, vertex[2] = T(z);
+          vertex[axis] += crossing_at(a[0], a[step[axis]], iso);
         }
       }
     }
   }
+};
 
-  NC_HD void emit_faces(int64_t row) const {
-    int64_t f = face_offset[row];
-    const int64_t end = face_offset[row + 1], right = row + 1, back = row + bits.ny;  // rows at y + 1 and at x + 1
-    if (f == end) return;
-    int64_t first[kStreams] = {vertex_offset[3 * row],     vertex_offset[3 * right],     vertex_offset[3 * row + 1],
-                               vertex_offset[3 * back + 1], vertex_offset[3 * row + 2],  vertex_offset[3 * right + 2],
-                               vertex_offset[3 * back + 2], vertex_offset[3 * back + 5]};
-    for (int64_t w = 0; f < end; ++w) {
-      const CellBits cells = bits.cells(row, w);
-      uint64_t crossings[kStreams];
-      stream_crossings(cells, crossings);
-      for (int s = 4; s < kStreams; ++s) crossings[s] &= bits.has_next(w);
-      for (uint64_t left = cells.surface() & bits.has_next(w); left; left &= left - 1) {
-        const int k = lowest_bit(left);
-        int64_t vertex[12];
-        edge_vertices(first, crossings, k, vertex);
-        const int8_t* triangles = table + cells.cell_case(k) * kTriangleRow;
-        for (int n = 0; n < 3 * triangles[0]; ++n) faces[3 * f + n] = vertex[int(triangles[1 + n])];
-        f += triangles[0];
-      }
-      for (int s = 0; s < kStreams; ++s) first[s] += count_bits(crossings[s]);
-    }
+// The second pass, after an exclusive prefix sum of the counts.
+template <class T> struct EmitRows {
+  ScanRows<T> scan;
+  const int64_t* vertex_offset;  // [X * Y * 3 + 1] prefix sum of num_crossed
+  const int64_t* face_offset;    // [X * Y + 1] prefix sum of num_triangles
+  T* vertices;                   // [V, 3] out, in samples
+  int64_t* faces;                // [F, 3] out
+
+  NC_HD void emit_vertices(int64_t row) const {
+    const int64_t v = vertex_offset[3 * row];
+    if (v < vertex_offset[3 * row + 3]) scan.find_vertices(row, 0, scan.bits.words(), vertices + 3 * v);
   }
 
-  NC_HD void operator()(int64_t row) const {
-    emit_vertices(row);
-    emit_faces(row);
+  NC_HD void emit_faces(int64_t row) const {
+    const VolumeBits& bits = scan.bits;
+    const int64_t *here = vertex_offset + 3 * row, *right = here + 3, *back = here + 3 * bits.ny;  // rows at y + 1 and at x + 1
+    int64_t *face = faces + 3 * face_offset[row], *end = faces + 3 * face_offset[row + 1];
+    if (face == end) return;
+    int64_t vertex[kRunningEdges + 4] = {here[0], right[0], here[1], back[1], here[2], right[2], back[2], back[5]};
+    for (int64_t w = 0; face < end; ++w) {
+      uint64_t rows[4];
+      for (uint64_t left = bits.surface(row, w, rows); left; left &= left - 1) {
+        const CellCase& cell = scan.table[cell_case(rows, lowest_bit(left))];
+        for (int e = 0; e < 4; ++e) vertex[kRunningEdges + e] = vertex[e] + cell.crossed[e];
+        for (int n = 0; n < 3 * cell.num_triangles; ++n) face[n] = vertex[int(cell.edges[n])];
+        NC_AS_VECTOR
+        for (int e = 0; e < kRunningEdges; ++e) vertex[e] += cell.crossed[e];
+        face += 3 * cell.num_triangles;
+      }
+    }
   }
 };
 
-template <class T> void classify_rows_cpu(const ClassifyRows<T>& params, int64_t num_rows, int threads);
-template <class T> void classify_rows_cuda(const ClassifyRows<T>& params, int64_t num_rows, void* stream);
-void count_rows_cpu(const CountRows& params, int64_t num_rows, int threads);
-void count_rows_cuda(const CountRows& params, int64_t num_rows, void* stream);
-template <class T> void emit_rows_cpu(const EmitRows<T>& params, int64_t num_rows, int threads);
-template <class T> void emit_rows_cuda(const EmitRows<T>& params, int64_t num_rows, void* stream);
+// How many buffers of vertices the CPU fills.
+constexpr int64_t kChunkPlanes = 16;  // planes of constant x
+inline int64_t vertex_chunks(int64_t nx) { return (nx + kChunkPlanes - 1) / kChunkPlanes; }
+
+template <class T> void scan_rows_cpu(const ScanRows<T>& params, int threads);
+template <class T> void scan_rows_cuda(const ScanRows<T>& params, void* stream);
+template <class T> void emit_rows_cpu(const EmitRows<T>& params, int threads);
+template <class T> void emit_rows_cuda(const EmitRows<T>& params, void* stream);
 
 }  // namespace nerfcore

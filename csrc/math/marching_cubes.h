@@ -1,15 +1,30 @@
-// Marching cubes (Lorensen and Cline 1987) in the row-wise two-pass form of flying edges (Schroeder, Maynard and Geveci 2015),
-// on one bit per sample: 64 cells are classified, and their edge crossings counted, by a few word operations.
+// Marching cubes (Lorensen and Cline 1987) in the row-wise form of flying edges (Schroeder, Maynard and Geveci 2015), on one bit
+// per sample: a word of 64 samples along z says which of the 63 cells between them the surface passes.
 //
-// Numbering, shared with nerfcore/ops/marching_cubes.py that derives the table: corner 4 dx + 2 dy + dz of a cell; its edges are
-// 0-3 along x, 4-7 along y, 8-11 along z, each four ordered by the offset of their lower corner.
+// A cell's corner 4 dx + 2 dy + dz is bit dz of row 2 dx + dy of the four rows of samples around it. Eight of its edges start at
+// its lower end: along x at y and y + 1, along y at x and x + 1, along z from the corner of each row; its edges 8 to 11 repeat the
+// first four at its upper end. Along a row of cells the vertices on each of the eight are numbered one after the other, so that
+// eight running numbers, each advanced by the cells whose edge is crossed, give all the vertices of a cell.
 #pragma once
 #include "core/platform.h"
 
+// A short loop that the compiler turns into one vector operation, unless it unrolls it first.
+#ifdef __CUDACC__
+#define NC_AS_VECTOR
+#else
+#define NC_AS_VECTOR _Pragma("GCC unroll 1")
+#endif
+
 namespace nerfcore {
 
-constexpr int kWordBits = 64;
-constexpr int kTriangleRow = 16;  // a row of the table: number of triangles, then three edges each
+constexpr int kWordSamples = 64, kWordCells = kWordSamples - 1;
+constexpr int kRunningEdges = 8;
+
+// What the table holds for each of the 256 cases; bit c of a case: corner c is inside.
+struct CellCase {
+  int8_t num_triangles, edges[15];  // three edges for each triangle
+  int8_t crossed[kRunningEdges];    // 1 for an edge that is crossed, else 0
+};
 
 NC_HD int count_bits(uint64_t word) {
 #ifdef __CUDA_ARCH__
@@ -27,12 +42,12 @@ NC_HD int lowest_bit(uint64_t word) {  // word != 0
 #endif
 }
 
-NC_HD uint64_t bits_below(int n) { return n < kWordBits ? (uint64_t(1) << n) - 1 : ~uint64_t(0); }  // bits 0 .. n - 1
+NC_HD uint64_t bits_below(int64_t n) { return n < 64 ? (uint64_t(1) << n) - 1 : ~uint64_t(0); }  // bits 0 .. n - 1
 
-// Bit k says whether values[k] is inside, that is above iso; count <= 64.
-template <class T> NC_HD uint64_t inside_bits(const T* values, int count, T iso) {
+// Bit k says whether values[k] is inside, that is above iso; count <= 64. A value that is not finite makes `zeros` a NaN.
+template <class T> NC_HD uint64_t inside_bits(const T* values, int64_t count, T iso, T* zeros) {
   uint64_t word = 0;
-  for (int k = 0; k < count; ++k) word |= uint64_t(values[k] > iso) << k;
+  for (int64_t k = 0; k < count; ++k) word |= uint64_t(values[k] > iso) << k, *zeros += T(0) * values[k];
   return word;
 }
 
@@ -40,42 +55,16 @@ template <class T> NC_HD uint64_t inside_bits(const T* values, int count, T iso)
 // difference overflows.
 template <class T> NC_HD T crossing_at(T a, T b, T iso) { return clamp((iso - a) / (b - a), T(0), T(1)); }
 
-// The inside bits of the four rows of samples along z around 64 cells, in the order (0, 0), (0, 1), (1, 0), (1, 1) of (dx, dy):
-// `here` at the lower end of each cell, `next` at its upper end.
-struct CellBits {
-  uint64_t here[4], next[4];
-
-  NC_HD uint64_t surface() const {  // cells with corners on both sides
-    uint64_t any = 0, all = ~uint64_t(0);
-    for (int row = 0; row < 4; ++row) any |= here[row] | next[row], all &= here[row] & next[row];
-    return any & ~all;
-  }
-  NC_HD int cell_case(int k) const {  // bit c: corner c is inside
-    unsigned corners = 0;
-    for (int row = 0; row < 4; ++row) corners |= unsigned((here[row] >> k & 1) | (next[row] >> k & 1) << 1) << 2 * row;
-    return int(corners);
-  }
-};
-
-// The eight kinds of edge that start at the lower end of a cell: x edges of rows (0, 0), (0, 1), y edges of (0, 0), (1, 0), z edges
-// of all four.
-constexpr int kStreams = 8;
-
-NC_HD void stream_crossings(const CellBits& bits, uint64_t* crossings) {
-  const uint64_t* a = bits.here;
-  crossings[0] = a[0] ^ a[2], crossings[1] = a[1] ^ a[3];
-  crossings[2] = a[0] ^ a[1], crossings[3] = a[2] ^ a[3];
-  for (int row = 0; row < 4; ++row) crossings[4 + row] = a[row] ^ bits.next[row];
+// The cells with corners on both sides, from the words of their four rows.
+NC_HD uint64_t surface_cells(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+  const uint64_t any = a | b | c | d, all = a & b & c & d;
+  return (any | any >> 1) & ~(all & all >> 1);
 }
 
-// Vertices on the twelve edges of cell k, from the index of the first vertex of each stream in this word. Edges without a crossing
-// get a meaningless number.
-NC_HD void edge_vertices(const int64_t* first, const uint64_t* crossings, int k, int64_t* vertex) {
-  for (int s = 0; s < 4; ++s) {  // x and y edges: at both ends of the cell
-    vertex[2 * s] = first[s] + count_bits(crossings[s] & bits_below(k));
-    vertex[2 * s + 1] = vertex[2 * s] + int64_t(crossings[s] >> k & 1);
-  }
-  for (int s = 4; s < kStreams; ++s) vertex[4 + s] = first[s] + count_bits(crossings[s] & bits_below(k));
+NC_HD int cell_case(const uint64_t* rows, int k) {
+  unsigned corners = 0;
+  for (int row = 0; row < 4; ++row) corners |= unsigned(rows[row] >> k & 3) << 2 * row;
+  return int(corners);
 }
 
 }  // namespace nerfcore
