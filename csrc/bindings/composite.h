@@ -22,16 +22,18 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> composite_forward(
 
 inline std::tuple<Tensor, Tensor> composite_backward(
     const Tensor& rgb, const Tensor& t_start, const Tensor& t_end, const Tensor& ray_offsets, const Tensor& weight, const Tensor& after,
-    const Tensor& grad_rgb_out, const Tensor& grad_opacity, const Tensor& grad_distance, const std::optional<Tensor>& grad_weight) {
-  for (const Tensor* t : {&rgb, &t_start, &t_end, &ray_offsets, &weight, &after, &grad_rgb_out, &grad_opacity, &grad_distance})
-    check_contiguous(*t, "composite_backward input");
+    const std::optional<Tensor>& grad_rgb_out, const std::optional<Tensor>& grad_opacity, const std::optional<Tensor>& grad_distance,
+    const std::optional<Tensor>& grad_weight) {
+  for (const Tensor* t : {&rgb, &t_start, &t_end, &ray_offsets, &weight, &after}) check_contiguous(*t, "composite_backward input");
+  for (const auto* grad : {&grad_rgb_out, &grad_opacity, &grad_distance, &grad_weight})
+    if (*grad) check_contiguous(**grad, "composite_backward gradient");
   const int64_t num_rays = ray_offsets.size(0) - 1;
   Tensor grad_sigma = at::empty_like(weight), grad_rgb = at::empty_like(rgb);
   NC_DISPATCH(rgb, "composite_backward", [&] {
+    const auto or_null = [](const std::optional<Tensor>& t) { return t ? t->const_data_ptr<scalar_t>() : nullptr; };
     CompositeBackward<scalar_t> p{ray_offsets.const_data_ptr<int64_t>(), rgb.const_data_ptr<scalar_t>(), t_start.const_data_ptr<scalar_t>(),
                                   t_end.const_data_ptr<scalar_t>(), weight.const_data_ptr<scalar_t>(), after.const_data_ptr<scalar_t>(),
-                                  grad_rgb_out.const_data_ptr<scalar_t>(), grad_opacity.const_data_ptr<scalar_t>(),
-                                  grad_distance.const_data_ptr<scalar_t>(), grad_weight ? grad_weight->const_data_ptr<scalar_t>() : nullptr,
+                                  or_null(grad_rgb_out), or_null(grad_opacity), or_null(grad_distance), or_null(grad_weight),
                                   grad_sigma.data_ptr<scalar_t>(), grad_rgb.data_ptr<scalar_t>()};
     NC_LAUNCH(composite_backward, rgb, p, num_rays);
   });
@@ -42,7 +44,7 @@ inline void register_composite(torch::Library& m) {
   m.def("composite_forward(Tensor sigma, Tensor rgb, Tensor t_start, Tensor t_end, Tensor ray_offsets, float stop_below) "
         "-> (Tensor, Tensor, Tensor, Tensor, Tensor)", &composite_forward);
   m.def("composite_backward(Tensor rgb, Tensor t_start, Tensor t_end, Tensor ray_offsets, Tensor weight, Tensor after, "
-        "Tensor grad_rgb_out, Tensor grad_opacity, Tensor grad_distance, Tensor? grad_weight) -> (Tensor, Tensor)", &composite_backward);
+        "Tensor? grad_rgb_out, Tensor? grad_opacity, Tensor? grad_distance, Tensor? grad_weight) -> (Tensor, Tensor)", &composite_backward);
 }
 
 }  // namespace nerfcore

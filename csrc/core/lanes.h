@@ -35,6 +35,9 @@ NC_HD double root_of(double x) { return std::sqrt(x); }
 NC_HD uint32_t to_unsigned(float x) { return uint32_t(int32_t(x)); }  // of a number not below 0
 NC_HD uint32_t to_unsigned(double x) { return uint32_t(int32_t(x)); }
 
+NC_HD void exponential(float x, float* exp, float* expm1) { *exp = std::exp(x), *expm1 = std::expm1(x); }
+NC_HD void exponential(double x, double* exp, double* expm1) { *exp = std::exp(x), *expm1 = std::expm1(x); }
+
 // Bit `index` of an array of 32-bit words, as the mask of a V.
 template <class V> NC_HD Mask<V> test_bit(const uint32_t* words, uint32_t index) { return words[index >> 5] >> (index & 31) & 1; }
 

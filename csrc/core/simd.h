@@ -136,6 +136,10 @@ inline void exponential(Floats x, Floats* exp, Floats* expm1) {
   *expm1 = fused_multiply_add(scale, p, scale - 1.0f);
 }
 
+inline void exponential(Doubles x, Doubles* exp, Doubles* expm1) {
+  for (int i = 0; i < kLanes<double>; ++i) (*exp)[i] = std::exp(x[i]), (*expm1)[i] = std::expm1(x[i]);
+}
+
 inline Floats exp_of(Floats x) {
   Floats exp, expm1;
   exponential(x, &exp, &expm1);

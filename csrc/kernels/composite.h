@@ -16,11 +16,12 @@ template <class T> struct CompositeForward {
   T* weight;                   // [S] out
   T* after;                    // [S] out, transmittance behind the sample; 0 for samples behind the end of the ray
 
-  NC_HD void operator()(int64_t r) const {
+  template <class V = T> NC_HD void ray(int64_t r) const {
     const int64_t s = ray_offsets[r];
-    composite_ray(ray_offsets[r + 1] - s, sigma + s, rgb + 3 * s, t_start + s, t_end + s, stop_below, rgb_out + 3 * r, opacity + r,
+    composite_ray<V>(ray_offsets[r + 1] - s, sigma + s, rgb + 3 * s, t_start + s, t_end + s, stop_below, rgb_out + 3 * r, opacity + r,
                   distance + r, weight + s, after + s);
   }
+  NC_HD void operator()(int64_t r) const { ray(r); }
 };
 
 template <class T> struct CompositeBackward {
@@ -30,18 +31,22 @@ template <class T> struct CompositeBackward {
   const T* t_end;              // [S]
   const T* weight;             // [S] from the forward pass
   const T* after;              // [S] from the forward pass
-  const T* grad_rgb_out;       // [R, 3]
+  const T* grad_rgb_out;       // [R, 3]; it and the next three are null where they are zero
   const T* grad_opacity;       // [R]
   const T* grad_distance;      // [R]
-  const T* grad_weight;        // [S], or null for zeros
+  const T* grad_weight;        // [S]
   T* grad_sigma;               // [S] out
   T* grad_rgb;                 // [S, 3] out
 
-  NC_HD void operator()(int64_t r) const {
+  template <class V = T> NC_HD void ray(int64_t r) const {
     const int64_t s = ray_offsets[r];
-    composite_ray_backward(ray_offsets[r + 1] - s, rgb + 3 * s, t_start + s, t_end + s, weight + s, after + s, grad_rgb_out + 3 * r,
-                           grad_opacity[r], grad_distance[r], grad_weight ? grad_weight + s : nullptr, T(0), grad_sigma + s, grad_rgb + 3 * s);
+    const T black[3] = {};
+    composite_ray_backward<V>(ray_offsets[r + 1] - s, rgb + 3 * s, t_start + s, t_end + s, weight + s, after + s,
+                              grad_rgb_out ? grad_rgb_out + 3 * r : black, grad_opacity ? grad_opacity[r] : T(0),
+                              grad_distance ? grad_distance[r] : T(0), grad_weight ? grad_weight + s : nullptr, T(0), grad_sigma + s,
+                              grad_rgb + 3 * s);
   }
+  NC_HD void operator()(int64_t r) const { ray(r); }
 };
 
 template <class T> void composite_forward_cpu(const CompositeForward<T>& params, int64_t num_rays, int threads);

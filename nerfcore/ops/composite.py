@@ -55,25 +55,15 @@ class _Composite(torch.autograd.Function):
         )
         ctx.save_for_backward(rgb, t_start, t_end, offsets, weight, after)
         ctx.set_materialize_grads(False)
-        ctx.num_rays = len(opacity)
         return rgb_out, opacity, distance, weight
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_rgb_out, grad_opacity, grad_distance, grad_weight):
         rgb, t_start, t_end, offsets, weight, after = ctx.saved_tensors
-        zeros = rgb.new_zeros(ctx.num_rays, 3)
+        grads = (grad_rgb_out, grad_opacity, grad_distance, grad_weight)
         grad_sigma, grad_rgb = torch.ops.nerfcore.composite_backward(
-            rgb,
-            t_start,
-            t_end,
-            offsets,
-            weight,
-            after,
-            zeros if grad_rgb_out is None else grad_rgb_out.contiguous(),
-            zeros[:, 0].contiguous() if grad_opacity is None else grad_opacity.contiguous(),
-            zeros[:, 0].contiguous() if grad_distance is None else grad_distance.contiguous(),
-            None if grad_weight is None else grad_weight.contiguous(),
+            rgb, t_start, t_end, offsets, weight, after, *(None if g is None else g.contiguous() for g in grads)
         )
         return grad_sigma, grad_rgb, None, None, None, None
 

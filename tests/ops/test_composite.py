@@ -42,9 +42,10 @@ def test_constant_slab_has_the_closed_form(backend, device):
     assert distance.item() == pytest.approx(exact, abs=2e-4)  # midpoint rule of 64 pieces
 
 
-@pytest.mark.parametrize("counts", [[5], [0, 3, 0, 40, 1], [7] * 50])
-def test_matches_reference(backend, device, counts):
-    sigma, rgb, samples = packed(counts)
+@pytest.mark.parametrize("counts", [[5], [0, 3, 0, 40, 1], [7] * 50, [15, 16, 17, 31, 32, 33, 200]])
+@pytest.mark.parametrize("density", [20.0, 200.0])  # the rays of the second end before their last sample
+def test_matches_reference(backend, device, counts, density):
+    sigma, rgb, samples = packed(counts, density=density)
     cotangents = [
         torch.rand(s, generator=torch.Generator().manual_seed(9))
         for s in ((len(counts), 3), (len(counts),), (len(counts),), sigma.shape)
@@ -126,6 +127,41 @@ def test_samples_behind_the_end_of_a_ray_weigh_nothing(backend, device):
     assert weights.tolist() == [1.0, 0.0, 0.0]
     opacity.sum().backward()
     assert sigma.grad[1:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("end", [1, 2, 15, 16, 17, 40])
+def test_a_ray_ends_at_the_same_sample_everywhere(backend, device, dtype, end):
+    """Half of the light passes each sample; what lies behind the end is not looked at, in either direction."""
+    n = 45
+    sigma = torch.full((n,), math.log(2), dtype=dtype)
+    rgb = torch.ones(n, 3, dtype=dtype)
+    rgb[end:] = math.nan
+    t = torch.arange(n + 1, dtype=dtype)
+    samples = to(Samples(t[:-1], t[1:], torch.tensor([0, n])), device, dtype)
+    sigma, rgb = sigma.to(device).requires_grad_(), rgb.to(device).requires_grad_()
+    color, opacity, _, weights = composite(sigma, rgb, samples, 0.75 * 0.5 ** (end - 1), backend=backend)
+    assert (weights != 0).tolist() == [i < end for i in range(n)]
+    assert opacity.item() == pytest.approx(1 - 0.5**end, abs=1e-6)
+    if backend == "reference":  # multiplies the NaNs by zero
+        return
+    assert color[0].tolist() == pytest.approx([1 - 0.5**end] * 3, abs=1e-6)
+    grad_sigma, grad_rgb = torch.autograd.grad(color.sum() + opacity.sum(), (sigma, rgb))
+    assert grad_sigma.isfinite().all() and not grad_sigma[end:].any() and not grad_rgb[end:].any()
+
+
+def test_any_number_of_threads_gives_the_same_bits(kernel_backend):
+    sigma, rgb, samples = packed([7, 0, 33, 16] * 60)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            s, c = sigma.clone().requires_grad_(), rgb.clone().requires_grad_()
+            out = composite(s, c, samples, backend=kernel_backend)
+            found.append([*out, *torch.autograd.grad(sum(o.sin().sum() for o in out), (s, c))])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
 @pytest.mark.parametrize("density", [0.0, 1e-8, 1e8])
