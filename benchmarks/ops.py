@@ -44,6 +44,7 @@ from nerfcore.types import SampleLattice, Samples
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # `nerfcore bench` runs this file from elsewhere
 from common import header, interleaved, op_digest, points_on_rays, require_kernels, run, write_json
 
+HERE = Path(__file__)
 COMPILE_SECONDS = 40  # the most that torch.compile may take for one row
 ARMS = ("kernel", "eager", "compile")
 LOOPS = "n/a: the reference loops or allocates as its data demand"
@@ -250,7 +251,7 @@ def measure(case: Case, quick: bool) -> dict:
     times = interleaved(arms, 0.1 if quick else 3.0, 3)
     kernel, eager, compiled = times["kernel"], times["eager"], times.get("compile")
     return {
-        "op": case.op, "row": case.row, "size": case.size, "digest": op_digest(case.op), "quick": quick,
+        "op": case.op, "row": case.row, "size": case.size, "digest": op_digest(case.op, HERE), "quick": quick,
         "ms": {name: {"median": t.median * 1e3, "fastest": t.fastest * 1e3} for name, t in times.items()},
         "no_compile": reason or None,
         "compile_seconds": compile_seconds,
@@ -315,7 +316,7 @@ def main(argv: list[str] | None = None) -> None:
         torch.manual_seed(0)
         for case in makers[op]():
             row = kept.get(case.row)
-            if row is None or (row["digest"], row["quick"]) != (op_digest(op), options.quick):
+            if row is None or (row["digest"], row["quick"]) != (op_digest(op, HERE), options.quick):
                 row = measure(case, options.quick)
             rows.append(row)
             if options.json:
