@@ -46,8 +46,8 @@ def spherical_harmonics(work: Work) -> Case:
 
 
 def march(work: Work) -> Case:
-    """size: rays, towards a thin shell in a grid of 128³ cells. The truth is in float32 here, in which all backends keep
-    the same steps; in float64 others may be kept."""
+    """size: rays, towards a thin shell in a grid of 128³ cells. The truth is in float32, in which all backends keep the
+    same steps; in float64 others may be kept."""
     import torch
 
     from nerfcore.ops.intersect import intersect_box_reference
