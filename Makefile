@@ -19,7 +19,10 @@ test: $(READY)
 test-reliability: $(READY)
 	$(PY) -m pytest -m reliability || test $$? -eq 5
 
+# Other libraries take part where they are installed: .venv/bin/pip install -e ".[bench]"
 bench: $(READY)
+	$(PY) benchmarks/peers.py --json benchmarks/results/cpu-peers.json
+	$(PY) benchmarks/growth.py --json benchmarks/results/cpu-growth.json
 	$(PY) benchmarks/ops.py --json benchmarks/results/cpu-ops.json
 	$(PY) benchmarks/step.py --json benchmarks/results/cpu-step.json
 	$(PY) docs/performance.py

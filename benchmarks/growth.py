@@ -1,8 +1,9 @@
 """How does cost grow?  python benchmarks/growth.py [--curves WORD ...] [--json FILE [--resume]] [--quick]
 
 Time of the hash grid, the MLP, compositing and the fused training step against samples, levels, size of the table and
-threads, and of a picture against its size. The points of a curve take turns. Cost should be proportional to samples:
-the target is a sample of 2^22 at no more than 1.25 times the price of one of 2^17.
+threads, and of a picture against its size. The points of a curve take turns. Prices are of busy time, see timing.py,
+as that of peers.py is. Cost should be proportional to samples: the target is a sample of 2^22 at no more than 1.25
+times the price of one of 2^17.
 """
 
 from __future__ import annotations
@@ -19,148 +20,87 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from nerfcore._extension import use_huge_pages
 from nerfcore.errors import NerfcoreError
-from nerfcore.ops.hash_grid import HashGridLevels
-from nerfcore.ops.ngp import NgpNetworks, ngp_loss, ngp_render
-from nerfcore.ops.occupancy import occupancy_pack
-from nerfcore.types import SampleLattice, TouchedGradient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from arms import composite, hash_grid, mlp
+from arms import composite, hash_grid, mlp, ngp
 from common import header, op_digest, require_kernels, run, write_json
-from timing import one_turn, take_turns
+from timing import take_turns
+from worker import Worker
 
 HERE = Path(__file__).resolve().parent
 TURN = 0.05  # seconds
-PER_RAY, CHUNK_SAMPLES = 32, 1024
 SAMPLES = tuple(2**k for k in (12, 14, 16, 17, 18, 20, 22))
 FROM, TO, MOST_GROWTH = 2**17, 2**22, 1.25  # samples, and the price of one at TO over that at FROM
-MANY = 2**18  # samples, where another size grows
+MANY = 2**18  # samples, where something else grows
 
 
 @dataclass(frozen=True)
 class Curve:
-    """at(x, threads) is the step to time at x, or, where threads are what grows, on x threads. samples(x): how many it
-    works on, or rays for a picture."""
+    """op: a module of arms/ and a file of nerfcore/ops. work(x) is what is timed at x; a sample (a ray of a picture)
+    costs a share of 1 / count(x) of it. Where threads grow, x is their number."""
 
     name: str
     op: str
     against: str
     xs: tuple[int, ...]
-    at: Callable[[int, int], Callable[[], object]]
-    samples: Callable[[int], int]
+    work: Callable[[int], object]
+    count: Callable[[int], int]
     has_target: bool = False
 
     def digest(self) -> str:
-        names = [f"arms/{self.op}.py", "arms/__init__.py", "growth.py"]
-        return op_digest(self.op, *(HERE / name for name in names if (HERE / name).is_file()))
+        """Of all sources that the figures depend on."""
+        return op_digest(self.op, *(HERE / name for name in (f"arms/{self.op}.py", "arms/__init__.py", "worker.py")))
 
 
 def curves(threads: int, quick: bool) -> list[Curve]:
     shrink = 2**8 if quick else 1
-    many, counts = MANY // shrink, tuple(n // shrink for n in SAMPLES if n // shrink >= 16)
-    sides = (16, 32) if quick else (64, 128, 256, 512)
+    many, counts = MANY // shrink, tuple(n // shrink for n in SAMPLES if n // shrink >= 2**6)
 
-    def grid(points: int, threads: int, backward: bool, **shape):
-        return hash_grid.nerfcore_arm(hash_grid.Work(points, "random", backward, **shape), threads).step
+    def grid(points: int, backward: bool, **shape: int) -> hash_grid.Work:
+        return hash_grid.Work(points, "random", backward, **shape)
 
-    def compositing(samples: int, threads: int):
-        return composite.nerfcore_arm(composite.Work(max(samples // composite.MEAN_SAMPLES, 1)), threads).step
-
-    def network(rows: int, threads: int):
-        return mlp.nerfcore_arm(mlp.Work(rows), threads).step
+    def compositing(samples: int) -> composite.Work:
+        return composite.Work(samples // composite.MEAN_SAMPLES)
 
     works = {
         "hash grid forward": ("hash_grid", partial(grid, backward=False)),
         "hash grid forward+backward": ("hash_grid", partial(grid, backward=True)),
-        "MLP forward+backward": ("mlp", network),
+        "MLP forward+backward": ("mlp", mlp.Work),
         "compositing forward+backward": ("composite", compositing),
-        "fused training step": ("ngp", training_step),
+        "fused training step": ("ngp", partial(ngp.Work, "step")),
     }
-    found = []
-    for name, (op, at) in works.items():
-        targeted = name != "fused training step"
-        found.append(Curve(f"{name} against samples", op, "samples", counts, at, lambda n: n, targeted))
-    for name in ("hash grid forward+backward", "fused training step"):
-        op, at = works[name]
+    found = [
+        Curve(f"{name} against samples", op, "samples", counts, work, lambda n: n, has_target=op != "ngp")
+        for name, (op, work) in works.items()
+    ]
+    for name in ("hash grid forward", "hash grid forward+backward", "fused training step"):
+        op, work = works[name]
         for against, option, xs in (
             ("levels", "num_levels", (4, 8, 12, 16)), ("log2 of the table", "log2_table", (13, 15, 17, 19, 21)),
         ):
-            found.append(Curve(
-                f"{name} against {against}", op, against, xs,
-                lambda x, threads, at=at, option=option: at(many, threads, **{option: x}), lambda _: many,
-            ))
-    for name, (op, at) in works.items():
-        found.append(Curve(
-            f"{name} against threads", op, "threads", tuple(sorted({1, threads})),
-            lambda x, _, at=at: at(many, x), lambda _: many,
-        ))
+            at = partial(lambda x, work, option: work(many, **{option: x}), work=work, option=option)
+            found.append(Curve(f"{name} against {against}", op, against, xs, at, lambda _: many))
+    for name, (op, work) in works.items():
+        at = partial(lambda _, work: work(many), work=work)
+        found.append(Curve(f"{name} against threads", op, "threads", tuple(sorted({1, threads})), at, lambda _: many))
+    sides = (16, 32) if quick else (64, 128, 256, 512)
+    picture = partial(ngp.Work, "picture")
     found.append(Curve("picture against its size", "ngp", "pixels on a side", sides, picture, lambda side: side**2))
     return found
 
 
-def networks_of(num_levels: int = 8, log2_table: int = 17) -> NgpNetworks:
-    """Of the default field, but for the levels and the table that are asked for."""
-    levels = HashGridLevels(num_levels=num_levels, features=4, log2_table=log2_table, coarsest=16, finest=512)
-    generator = torch.Generator().manual_seed(0)
-
-    def matrices(*widths: int) -> list[torch.Tensor]:
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        return [torch.randn(i, o, generator=generator) * (2 / i) ** 0.5 for i, o in pairs]
-
-    table = torch.rand(levels.num_entries, levels.features, generator=generator) * 2e-4 - 1e-4
-    use_huge_pages(table)
-    return NgpNetworks(levels, table, matrices(levels.out_features, 64, 16), matrices(32, 64, 64, 3), 4, 15.0)
-
-
-def training_step(samples: int, threads: int, **shape) -> Callable[[], object]:
-    """Of rays with 32 samples each, all of which count."""
-    torch.set_num_threads(threads)
-    generator, rays = torch.Generator().manual_seed(0), max(samples // PER_RAY, 1)
-    networks = networks_of(**shape)
-    origin = torch.rand(rays, 3, generator=generator) * 0.2 + 0.4
-    direction = torch.nn.functional.normalize(torch.randn(rays, 3, generator=generator), dim=-1)
-    jitter, truth = torch.rand(rays, generator=generator), torch.rand(rays, 3, generator=generator)
-    full = SampleLattice(torch.full((8,), 255, dtype=torch.uint8), 4, 1, 0.4 / PER_RAY)
-    gradient, black = TouchedGradient.zeros_like(networks.table), torch.zeros(rays, 3)
-    use_huge_pages(gradient.values)
-    return lambda: ngp_loss(
-        networks, origin, direction, full, black, truth, gradient, jitter, 0.0, max_samples_per_ray=PER_RAY,
-        rays_per_chunk=CHUNK_SAMPLES // PER_RAY,
-    )
-
-
-def picture(side: int, threads: int) -> Callable[[], object]:
-    """Of side² rays from a pinhole towards a thick shell."""
-    torch.set_num_threads(threads)
-    networks, resolution = networks_of(), 32
-    axis = (torch.arange(resolution) + 0.5) / resolution - 0.5
-    radius = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).sqrt()
-    bits = occupancy_pack(((radius - 0.3).abs() < 0.05).float().flatten(), 0.5)
-    pixel = (torch.arange(side) + 0.5) / side - 0.5
-    y, x = torch.meshgrid(pixel, pixel, indexing="ij")
-    direction = torch.nn.functional.normalize(torch.stack((x, -y, -torch.ones_like(x)), -1).view(-1, 3), dim=-1)
-    origin = torch.tensor([0.5, 0.5, 2.0]).expand(side**2, 3).contiguous()
-    lattice = SampleLattice(bits, resolution, 1, 3**0.5 / 512)
-    return lambda: ngp_render(networks, origin, direction, lattice)
-
-
-def measure(curve: Curve, threads: int, quick: bool) -> dict:
+def measure(curve: Curve, workers: dict[int, Worker], threads: int, quick: bool) -> dict:
     """One curve of the JSON. Times are in milliseconds, prices in nanoseconds of busy time for a sample or ray."""
     arms = {}
     for x in curve.xs:
-        used = x if curve.against == "threads" else threads
-        step = curve.at(x, threads)
-
-        def turn(calls: int, step=step, used=used):
-            torch.set_num_threads(used)
-            return one_turn(step, used, calls)
-
-        arms[str(x)] = turn
+        worker = workers[x if curve.against == "threads" else threads]
+        worker.prepare(curve.op, curve.work(x), str(x))
+        arms[str(x)] = partial(worker.turn, name=str(x))
     times = take_turns(arms, 0.0 if quick else 1.0, 3, 0.0 if quick else TURN)
-    torch.set_num_threads(threads)
-    price = [t.busy / curve.samples(x) * 1e9 for x, t in zip(curve.xs, times.values(), strict=True)]
+    for worker in workers.values():
+        worker.rest()
+    price = [t.busy / curve.count(x) * 1e9 for x, t in zip(curve.xs, times.values(), strict=True)]
     growth = None
     if curve.has_target and {FROM, TO} <= set(curve.xs):
         growth = price[curve.xs.index(TO)] / price[curve.xs.index(FROM)]
@@ -201,15 +141,19 @@ def main(argv: list[str] | None = None) -> None:
     kept = {}
     if options.resume and options.json and options.json.is_file():
         kept = {r["curve"]: r for r in json.loads(options.json.read_text(encoding="utf-8"))["rows"]}
-    results = []
-    for curve in chosen:
-        result = kept.get(curve.name)
-        now = curve.digest(), threads, options.quick, list(curve.xs)
-        if result is None or tuple(result[key] for key in ("digest", "threads", "quick", "x")) != now:
-            result = measure(curve, threads, options.quick)
-        results.append(result)
-        if options.json:
-            write_json(options.json, header() | {"rows": results})
+    workers, results = {n: Worker("nerfcore", n) for n in {1, threads}}, []
+    try:
+        for curve in chosen:
+            result = kept.get(curve.name)
+            now = curve.digest(), threads, options.quick, list(curve.xs)
+            if result is None or tuple(result[key] for key in ("digest", "threads", "quick", "x")) != now:
+                result = measure(curve, workers, threads, options.quick)
+            results.append(result)
+            if options.json:
+                write_json(options.json, header() | {"rows": results})
+    finally:
+        for worker in workers.values():
+            worker.close()
     print_curves(results)
 
 

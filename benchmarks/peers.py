@@ -5,8 +5,8 @@ python benchmarks/peers.py [--rows WORD ...] [--json FILE [--resume]] [--quick]
 Each row times our kernel beside every library that is installed and can do the same work (arms/ has them; one that
 cannot take part is named with the reason), each in a process of its own. They take turns, after each has shown on less
 data that it computes the right result. Targets are of busy time, see timing.py; wall time stands beside it. The limits
-of the machine are measured in the same run. Peers write into arrays that they keep, ours into new ones, as a caller of
-the public operations has it.
+of the machine are measured in the same run. Every process keeps the memory that it has freed, as peers keep
+the arrays that they write into.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""A library in a process of its own, which does its turns when it is told to through a pipe: so the thread pools of two
-libraries never meet, and each counts its own CPU time."""
+"""A library in a process of its own, which does its turns when it is told to through a pipe.
+
+So the thread pools of two libraries never meet, and each counts its own CPU time. All threads sleep while they wait,
+and all processes keep the memory that they have freed.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,19 @@ import subprocess
 import sys
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from timing import Turn, one_turn
 
 PACKAGES = {
     "nerfcore": "nerfcore", "torch": "torch", "numba": "numba", "taichi": "taichi", "drjit": "drjit", "vtk": "vtk",
     "skimage": "scikit-image", "mcubes": "PyMCubes",
 }
 """The package that holds each library, by the name that it is imported by."""
+KEPT = 2**40  # bytes; what a process has freed stays with it, so that no call pays for new pages
 PATIENCE = 120  # seconds that a library may take to prepare, or for one turn
 
 
@@ -34,7 +42,7 @@ def absence(library: str) -> str:
 
 
 class Worker:
-    """One library on so many threads. ``prepare`` chooses what the calls after it are about."""
+    """One library on so many threads."""
 
     def __init__(self, library: str, threads: int):
         if reason := absence(library):
@@ -45,24 +53,26 @@ class Worker:
             name: str(threads)
             for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VTK_SMP_MAX_THREADS")
         }
-        fixed |= {"OMP_WAIT_POLICY": "PASSIVE", "ENABLE_TAICHI_HEADER_PRINT": "0"}
+        fixed |= {
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={KEPT}:glibc.malloc.trim_threshold={KEPT}",
+        }
         words = [sys.executable, __file__, str(other.fileno()), str(threads)]
         self.process = subprocess.Popen(
             words, env=os.environ | fixed, pass_fds=[other.fileno()], stdout=subprocess.DEVNULL
         )
         other.close()
 
-    def prepare(self, op: str, work: object) -> None:
-        """Makes ready for the work of ``arms/OP.py``, and does it once."""
-        self._ask("prepare", op, self.library, work)
+    def prepare(self, op: str, work: object, name: str = "") -> None:
+        """Makes ready for the work of ``arms/OP.py``, and does it once. Works under several names stay side by side."""
+        self._ask("prepare", name, op, self.library, work)
 
-    def result(self) -> dict[str, np.ndarray]:
+    def result(self, name: str = "") -> dict[str, np.ndarray]:
         """Of the last call."""
-        return self._ask("result")
+        return self._ask("result", name)
 
-    def turn(self, calls: int):
-        """A :class:`timing.Turn` of so many calls."""
-        return self._ask("turn", calls)
+    def turn(self, calls: int, name: str = "") -> Turn:
+        return self._ask("turn", name, calls)
 
     def rest(self) -> None:
         """Gives back the memory of what was prepared."""
@@ -88,23 +98,18 @@ class Worker:
 
 def serve(pipe: Connection, threads: int) -> None:
     """Answers until the other end closes."""
-    from timing import one_turn
+    arms = {}
 
-    arm = None
-
-    def prepare(op, library, work):
-        nonlocal arm
-        arm = None  # gives back the memory
-        arm = importlib.import_module(f"arms.{op}").ARMS[library](work, threads)
-        arm.step()
-
-    def rest():
-        nonlocal arm
-        arm = None
+    def prepare(name, op, library, work):
+        arms.pop(name, None)  # gives back its memory
+        arms[name] = importlib.import_module(f"arms.{op}").ARMS[library](work, threads)
+        arms[name].step()
 
     answers = {
-        "prepare": prepare, "result": lambda: arm.result(), "turn": lambda calls: one_turn(arm.step, threads, calls),
-        "rest": rest,
+        "prepare": prepare,
+        "result": lambda name: arms[name].result(),
+        "turn": lambda name, calls: one_turn(arms[name].step, threads, calls),
+        "rest": arms.clear,
     }
     with contextlib.suppress(EOFError):
         while True:

@@ -1,36 +1,51 @@
-"""Writes docs/performance.md from the committed results: ``python docs/performance.py``."""
+"""Writes docs/performance.md from the committed results, and its plots where matplotlib is installed:
+``python docs/performance.py``."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 sys.path.insert(0, str(ROOT / "benchmarks"))
+STALE = " (stale)"
+
+# Where the time above the limit goes, by the name of a row of benchmarks/peers.py; what is said here was measured.
+REMAINING = {
+}
 
 
 def main() -> None:
     from common import package_digest
 
     now = package_digest()
-    parts = ["# Performance", "Written by `python docs/performance.py` from `benchmarks/results/*.json`; do not edit."]
-    for name, table in (("cpu-scenes", scenes), ("cpu-step", step), ("cpu-ops", operations)):
+    parts = [
+        "# Performance",
+        "Written by `python docs/performance.py` from `benchmarks/results/*.json`; do not edit. A row whose sources, "
+        "or those of its benchmark, have changed since it was measured is marked as stale.",
+    ]
+    for name, table, by_row in (
+        ("cpu-scenes", scenes, False), ("cpu-step", step, False), ("cpu-peers", peers, True),
+        ("cpu-growth", growth, True), ("cpu-ops", operations, True),
+    ):
         path = RESULTS / f"{name}.json"
         if path.is_file():
-            result = json.loads(path.read_text())
+            result = json.loads(path.read_text(encoding="utf-8"))
             machine = result["machine"]
-            stale = "" if result.get("sources") == now else " **The sources have changed since (stale).**"
+            stale = "" if by_row or result.get("sources") == now else " **The sources have changed since (stale).**"
             where = f"{machine['cpu']}, {machine['threads']} threads, {machine['simd']}, load {machine['load']} at the start"
             parts += [
-                *table(result["rows"]),
+                *table(result),
                 f"{result['date']}, torch {result['torch']}, {where}, sources `{result['sources']}`.{stale}",
             ]
-    (ROOT / "docs" / "performance.md").write_text("\n\n".join(parts) + "\n")
+    (ROOT / "docs" / "performance.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def scenes(rows: list[dict]) -> list[str]:
+def scenes(result: dict) -> list[str]:
+    rows = result["rows"]
     lines = [
         "| scene | minutes | downscale | PSNR | SSIM | held-out views | steps | rays/s | samples/s | peak memory |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -50,30 +65,161 @@ def scenes(rows: list[dict]) -> list[str]:
     return ["## Whole runs on a CPU", "\n".join(lines), *meshes]
 
 
-def step(rows: list[dict]) -> list[str]:
+def step(result: dict) -> list[str]:
     lines = [
         "| size | kernels, samples/s | reference (eager), samples/s | ratio of medians |",
         "| --- | --- | --- | --- |",
     ]
-    for r in rows:
+    for r in result["rows"]:
         speed = r["samples_per_second"]
         kernel, reference = speed["kernel"], speed["reference"]
         lines.append(f"| {r['size']} | {kernel / 1e3:.0f} k | {reference / 1e3:.1f} k | {kernel / reference:.1f} |")
     return ["## The training step: kernels against the same model on the reference", "\n".join(lines)]
 
 
-def operations(rows: list[dict]) -> list[str]:
+def peers(result: dict) -> list[str]:
+    from peers import OURS
+    from peers import rows as now
+
+    digests = {row.name: row.digest() for row in now()}
+    rows = result["rows"]
+    lines = [
+        "| work | threads | ours | strongest peer | times | limit | over limit | target | where the rest of the time goes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in rows:
+        peer, verdict = r["strongest"], {True: ", **met**", False: ", **missed**", None: ""}[r["met"]]
+        theirs = f"{peer} {_busy_and_wall(r, peer)}" if peer else "–"
+        ratio = f"{r['ratio']:.2f}" if peer else "–"
+        target = f"{r['target']}{verdict}" if r["target"] else "–"
+        lines.append(
+            f"| {r['row']}{_stale(r, digests.get(r['row']))} | {r['threads']} | {_busy_and_wall(r, OURS)} | {theirs} | "
+            f"{ratio} | {r['limit_ms']:.3g} | {r['over_limit']:.2f} | {target} | {REMAINING.get(r['row'], '–')} |"
+        )
+    libraries = list(dict.fromkeys(name for r in rows for name in r["ms"]))
+    versions = {name: version for r in rows for name, version in r["libraries"].items()}
+    every = [
+        "| work | " + " | ".join(f"{name} {versions.get(name, '')}".strip() for name in libraries) + " |",
+        "| --- |" + " --- |" * len(libraries),
+    ]
+    for r in rows:
+        cells = (f"{r['ms'][name]['busy']:.3g}" if name in r["ms"] else "–" for name in libraries)
+        every.append(f"| {r['row']} | {' | '.join(cells)} |")
+    counted = [
+        "| work | the limit counts | copy bandwidth | sgemm | random reads |", "| --- | --- | --- | --- | --- |",
+    ]
+    for r in rows:
+        shares = (f"{share:.0%}" if share else "–" for share in r["share_of"].values())
+        counted.append(f"| {r['row']} | {r['limit_counted']} | {' | '.join(shares)} |")
+    return [
+        "## Beside other libraries, and beside the machine's limits",
+        "Milliseconds of busy time, with the median of wall time in parentheses. Busy time is the CPU time of the busiest thread, or all "
+        "CPU time divided by the threads, whichever is larger: about the wall time on idle cores. All arms of a row take turns in one "
+        "run, each library in a process of its own, after it has computed the right result on less data. Peers write into arrays that "
+        "they keep, ours into new ones.",
+        "\n".join(lines),
+        "Every library, ms busy:",
+        "\n".join(every),
+        *(f"Left out: {sentence}." for sentence in sorted({s for r in rows for s in r["absent"].values()})),
+        "What the limits count, and the share of the machine's rates that bytes, flops and random accesses come to (more than 100 % "
+        "where caches serve them):",
+        "\n".join(counted),
+        *_limits(result["limits"]),
+    ]
+
+
+def _limits(limits: list[dict]) -> list[str]:
+    if not limits:
+        return []
+    limits = sorted(limits, key=lambda x: x["threads"])
+    lines = [
+        "| rate of all threads together | " + " | ".join(f"{x['threads']} threads" for x in limits) + " |",
+        "| --- |" + " --- |" * len(limits),
+    ]
+
+    def line(what: str, rate: Callable[[dict], float], scale: float) -> None:
+        lines.append(f"| {what} | {' | '.join(f'{rate(x) * scale:.3g}' for x in limits)} |")
+
+    line("copy, GB/s", lambda x: x["copy_bytes"], 1e-9)
+    line("fp32 multiply-add in registers, GFLOP/s", lambda x: x["multiply_add_flops"], 1e-9)
+    for shape in limits[0]["sgemm_flops"]:
+        line(f"torch.mm {shape}, GFLOP/s", lambda x, shape=shape: x["sgemm_flops"][shape], 1e-9)
+    for name, what in (("gather_8", "8-byte reads"), ("gather_16", "16-byte reads"), ("scatter_8", "8-byte additions")):
+        for size in limits[0][name]:
+            line(f"random {what} in {int(size) // 1024} KiB, M/s", lambda x, name=name, size=size: x[name][size], 1e-6)
+    return ["The machine's limits, by `benchmarks/limits.cpp` and torch, in the same run:", "\n".join(lines)]
+
+
+def growth(result: dict) -> list[str]:
+    from growth import curves as now
+
+    rows = result["rows"]
+    digests = {curve.name: curve.digest() for curve in now(result["machine"]["threads"], quick=False)}
+    lines = ["| ns busy for each sample (or ray) of | at | ns | growth, target |", "| --- | --- | --- | --- |"]
+    for r in rows:
+        verdict = f"{r['growth']:.2f}, {r['target']}, **{'met' if r['met'] else 'missed'}**" if r["growth"] else "–"
+        prices = ", ".join(f"{price:.3g}" for price in r["ns"])
+        lines.append(
+            f"| {r['curve']}{_stale(r, digests.get(r['curve']))} | {', '.join(map(str, r['x']))} | {prices} | {verdict} |"
+        )
+    plot = ROOT / "docs" / "growth.svg"
+    draw_growth(rows, plot)
+    picture = ["![How cost grows](growth.svg)"] if plot.is_file() else []
+    return ["## How cost grows", *picture, "\n".join(lines)]
+
+
+def draw_growth(rows: list[dict], path: Path) -> None:
+    """A panel for each thing that grows; without matplotlib the file stays as it is."""
+    try:
+        import matplotlib
+    except ImportError:
+        print(f"{path.name} is not drawn: matplotlib is not installed (pip install matplotlib)", file=sys.stderr)
+        return
+    matplotlib.use("svg")
+    matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "nerfcore", "font.size": 8}
+    from matplotlib import pyplot
+
+    grown = list(dict.fromkeys(r["against"] for r in rows))
+    figure, panels = pyplot.subplots(2, -(-len(grown) // 2), figsize=(9, 5.5), layout="constrained", squeeze=False)
+    for panel, against in zip(panels.flat, grown, strict=False):
+        for r in (r for r in rows if r["against"] == against):
+            panel.plot(r["x"], r["ns"], marker="o", markersize=3, label=r["curve"].split(" against")[0])
+        panel.set(xlabel=against, ylabel="ns a ray" if "pixels" in against else "ns a sample", yscale="log")
+        if against in ("samples", "pixels on a side"):
+            panel.set_xscale("log", base=2)
+        else:
+            panel.set_xticks(rows[[r["against"] for r in rows].index(against)]["x"])
+        panel.grid(alpha=0.3, which="both")
+        panel.legend(fontsize=6)
+    for panel in panels.flat[len(grown) :]:
+        panel.remove()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def operations(result: dict) -> list[str]:
+    from common import op_digest
+
     lines = [
         "| operation | size | kernel, ms | throughput | eager / kernel | torch.compile / kernel |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for r in rows:
+    for r in result["rows"]:
         compiled = "–" if r["compile_ratio"] is None else f"{r['compile_ratio']:.1f}"
+        stale = _stale(r, op_digest(r["op"], ROOT / "benchmarks" / "ops.py"))
         lines.append(
-            f"| {r['row']} | {r['size']} | {r['ms']['kernel']['fastest']:.2f} | {r['throughput']:.3g} {r['unit']} | "
+            f"| {r['row']}{stale} | {r['size']} | {r['ms']['kernel']['fastest']:.2f} | {r['throughput']:.3g} {r['unit']} | "
             f"{r['eager_ratio']:.1f} | {compiled} |"
         )
     return ["## Operations (fastest calls; medians are in the JSON)", "\n".join(lines)]
+
+
+def _busy_and_wall(row: dict, library: str) -> str:
+    return f"{row['ms'][library]['busy']:.3g} ({row['ms'][library]['median']:.3g})"
+
+
+def _stale(row: dict, digest: str | None) -> str:
+    """The mark of a row that was measured with other sources than now, or that is measured no more."""
+    return "" if row["digest"] == digest else STALE
 
 
 if __name__ == "__main__":

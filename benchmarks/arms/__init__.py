@@ -6,7 +6,7 @@
 ``ARMS``         by library, a function (work, threads) -> :class:`Arm`
 ``cost(work)``   the :class:`Cost` that no implementation can avoid
 
-An arm imports its library when it is called, so that a process holds only what it times.
+ngp has only arms. An arm imports its library when it is called, so that a process holds only what it times.
 """
 
 from __future__ import annotations
