@@ -2,8 +2,8 @@
 //
 // copy_bytes          read plus written, by streaming stores, from one large array to another
 // multiply_add_flops  fp32, two for a multiply-add, from registers to registers
-// gather_8, gather_16 reads of 8 and 16 bytes at independent random places, by bytes of the table that all threads share
-// scatter_8           reads, adds and writes of 8 bytes at random places, by bytes of the table; each thread has its own
+// gather_8, _16       reads of 8 and 16 bytes at independent random places, by bytes of the table that all threads share
+// scatter_8, _16      reads, adds and writes of as many at random places, by bytes of the table; each thread has its own
 //
 // A measurement lasts as long as the CPU time of the busiest thread, so that programs beside it disturb little; of
 // several the shortest counts. Tables and arrays lie in large pages.
@@ -135,11 +135,11 @@ template <class T> double gather_rate(size_t bytes, int64_t count) {
   return double(count) * threads / seconds;
 }
 
-double scatter_rate(size_t bytes, int64_t count) {
-  Float2* tables = allocate<Float2>(bytes * threads);
-  const uint32_t mask = uint32_t(bytes / sizeof(Float2) - 1);
+template <class T> double scatter_rate(size_t bytes, int64_t count) {
+  T* tables = allocate<T>(bytes * threads);
+  const uint32_t mask = uint32_t(bytes / sizeof(T) - 1);
   const double seconds = shortest([&](int thread) {
-    Float2* table = tables + (bytes / sizeof(Float2)) * thread;
+    T* table = tables + (bytes / sizeof(T)) * thread;
     at_random(mask, uint32_t(count * thread), count, [&](uint32_t place, int) { table[place] += 1e-3f; });
   });
   std::free(tables);
@@ -164,6 +164,7 @@ int main(int argc, char** argv) {
   std::printf(", \"multiply_add_flops\": %.4g", multiply_add_flops(2000000 / less));
   print_by_bytes("gather_8", [&](size_t bytes) { return gather_rate<Float2>(bytes, count); });
   print_by_bytes("gather_16", [&](size_t bytes) { return gather_rate<Float4>(bytes, count); });
-  print_by_bytes("scatter_8", [&](size_t bytes) { return scatter_rate(bytes, count); });
+  print_by_bytes("scatter_8", [&](size_t bytes) { return scatter_rate<Float2>(bytes, count); });
+  print_by_bytes("scatter_16", [&](size_t bytes) { return scatter_rate<Float4>(bytes, count); });
   std::printf("}\n");
 }

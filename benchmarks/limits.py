@@ -31,6 +31,11 @@ SOURCE = Path(__file__).with_name("limits.cpp")
 FLAGS = ("-O3", "-std=c++17", "-march=native", "-fopenmp", "-ffp-contract=fast")
 PRODUCTS = ((32, 64), (64, 64), (64, 16))  # [N, in] x [in, out]: the layers of the MLP that is compared
 
+RANDOM_ACCESSES = {
+    "gather_8": "8-byte reads", "gather_16": "16-byte reads", "scatter_8": "8-byte additions",
+    "scatter_16": "16-byte additions",
+}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -43,6 +48,7 @@ class Limits:
     gather_8: dict[int, float]
     gather_16: dict[int, float]
     scatter_8: dict[int, float]
+    scatter_16: dict[int, float]
     sgemm_flops: dict[str, float]
 
     def copy_seconds(self, num_bytes: float) -> float:
@@ -51,13 +57,13 @@ class Limits:
     def multiply_add_seconds(self, flops: float) -> float:
         return flops / self.multiply_add_flops
 
-    def gather_seconds(self, accesses: float, table_bytes: float) -> float:
-        """Of reads of 8 bytes each from a table."""
-        return accesses / rate_at(self.gather_8, table_bytes)
+    def gather_seconds(self, accesses: float, entry_bytes: int, table_bytes: float) -> float:
+        """Of reads of an entry each from a table; one of more than 16 bytes counts as one of 16."""
+        return accesses / rate_at(self.gather_8 if entry_bytes <= 8 else self.gather_16, table_bytes)
 
-    def scatter_seconds(self, accesses: float, table_bytes: float) -> float:
-        """Of reads, adds and writes of 8 bytes each, where every thread has a table of its own."""
-        return accesses / rate_at(self.scatter_8, table_bytes)
+    def scatter_seconds(self, accesses: float, entry_bytes: int, table_bytes: float) -> float:
+        """Of additions to an entry each, where every thread has a table of its own."""
+        return accesses / rate_at(self.scatter_8 if entry_bytes <= 8 else self.scatter_16, table_bytes)
 
 
 def rate_at(curve: dict[int, float], table_bytes: float) -> float:
@@ -120,7 +126,7 @@ def print_limits(limits: list[Limits]) -> None:
     table.add_row("multiply-add, GFLOP/s", *(f"{x.multiply_add_flops * 1e-9:.0f}" for x in limits))
     for shape in limits[0].sgemm_flops:
         table.add_row(f"torch.mm {shape}, GFLOP/s", *(f"{x.sgemm_flops[shape] * 1e-9:.0f}" for x in limits))
-    for name, what in (("gather_8", "8-byte reads"), ("gather_16", "16-byte reads"), ("scatter_8", "8-byte additions")):
+    for name, what in RANDOM_ACCESSES.items():
         for size in getattr(limits[0], name):
             row = f"random {what} in {size // 1024} KiB, millions/s"
             table.add_row(row, *(f"{getattr(x, name)[size] * 1e-6:.0f}" for x in limits))

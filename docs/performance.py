@@ -14,8 +14,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 STALE = " (stale)"
 
 # Where the time above the limit goes, by the name of a row of benchmarks/peers.py; what is said here was measured.
-REMAINING = {
-}
+REMAINING: dict[str, str] = {}
 
 
 def main() -> None:
@@ -115,8 +114,8 @@ def peers(result: dict) -> list[str]:
         "## Beside other libraries, and beside the machine's limits",
         "Milliseconds of busy time, with the median of wall time in parentheses. Busy time is the CPU time of the busiest thread, or all "
         "CPU time divided by the threads, whichever is larger: about the wall time on idle cores. All arms of a row take turns in one "
-        "run, each library in a process of its own, after it has computed the right result on less data. Peers write into arrays that "
-        "they keep, ours into new ones.",
+        "run, each library in a process of its own, after it has computed the right result on less data. Every process keeps the memory "
+        "that it has freed, as peers keep the arrays that they write into.",
         "\n".join(lines),
         "Every library, ms busy:",
         "\n".join(every),
@@ -129,6 +128,8 @@ def peers(result: dict) -> list[str]:
 
 
 def _limits(limits: list[dict]) -> list[str]:
+    from limits import RANDOM_ACCESSES
+
     if not limits:
         return []
     limits = sorted(limits, key=lambda x: x["threads"])
@@ -144,7 +145,7 @@ def _limits(limits: list[dict]) -> list[str]:
     line("fp32 multiply-add in registers, GFLOP/s", lambda x: x["multiply_add_flops"], 1e-9)
     for shape in limits[0]["sgemm_flops"]:
         line(f"torch.mm {shape}, GFLOP/s", lambda x, shape=shape: x["sgemm_flops"][shape], 1e-9)
-    for name, what in (("gather_8", "8-byte reads"), ("gather_16", "16-byte reads"), ("scatter_8", "8-byte additions")):
+    for name, what in RANDOM_ACCESSES.items():
         for size in limits[0][name]:
             line(f"random {what} in {int(size) // 1024} KiB, M/s", lambda x, name=name, size=size: x[name][size], 1e-6)
     return ["The machine's limits, by `benchmarks/limits.cpp` and torch, in the same run:", "\n".join(lines)]

@@ -165,7 +165,7 @@ def test_limits_are_measured(kernels, tmp_path, capsys):
     limits.main(["--quick", "--threads", "1", "--json", str(out)])
     (measured,) = json.loads(out.read_text(encoding="utf-8"))["limits"]
     assert measured["threads"] == 1 and measured["copy_bytes"] > 0 and measured["multiply_add_flops"] > 0
-    for name in ("gather_8", "gather_16", "scatter_8", "sgemm_flops"):
+    for name in ("gather_8", "gather_16", "scatter_8", "scatter_16", "sgemm_flops"):
         assert measured[name] and all(rate > 0 for rate in measured[name].values())
     assert "copy, GB/s" in capsys.readouterr().out
 

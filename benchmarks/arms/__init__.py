@@ -28,8 +28,8 @@ class Arm(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What the work needs at least: bytes from and to memory, flops, accesses of 8 bytes at random places; and the
-    seconds of it on a machine with given limits, with the sentence that says how they are counted."""
+    """What the work needs at least: bytes from and to memory, flops, and accesses at random places; and the seconds of
+    it on a machine with given limits, with the words that say how they are counted."""
 
     bytes: float
     flops: float

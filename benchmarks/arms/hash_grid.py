@@ -83,17 +83,16 @@ def cost(work: Work) -> Cost:
     """Every corner of every point is read on its own, and with the backward pass added to on its own, at a random place
     of its level; points along rays share corners, so that less would do for them. The gradient is cleared first."""
     *_, first, entries, _ = work.geometry
-    entry_bytes, accesses = 4 * work.features, work.points * CORNERS * max(work.features / 2, 1)
+    entry_bytes, accesses = 4 * work.features, float(work.points * CORNERS)
     cleared = float(entries.sum()) * entry_bytes if work.backward else 0.0
     passes = 2 if work.backward else 1
     row = 4 * work.num_levels * work.features
 
     def seconds(limits) -> float:
         sizes = [float(n) * entry_bytes for n in entries]
-        reads = sum(limits.gather_seconds(accesses, size) for size in sizes)
-        if not work.backward:
-            return reads
-        return reads + sum(limits.scatter_seconds(accesses, size) for size in sizes) + limits.copy_seconds(cleared)
+        reads = sum(limits.gather_seconds(accesses, entry_bytes, size) for size in sizes)
+        additions = sum(limits.scatter_seconds(accesses, entry_bytes, size) for size in sizes)
+        return reads + additions + limits.copy_seconds(cleared) if work.backward else reads
 
     counted = "8 random reads a point and level" + (", as many additions, a cleared table" if work.backward else "")
     return Cost(
@@ -108,8 +107,11 @@ def cost(work: Work) -> Cost:
 def _torch_arm(work: Work, threads: int, encode) -> Arm:
     import torch
 
+    from nerfcore._extension import use_huge_pages
+
     torch.set_num_threads(threads)
     x, table, grad_out = (torch.from_numpy(v) for v in inputs(work).values())
+    use_huge_pages(table)  # as a field has it; NumPy asks for them of itself
     levels, last = work.levels, {}
 
     def forward():
