@@ -15,4 +15,13 @@ template <class T> NC_HD T min_of(T a, T b) { return a < b ? a : b; }
 template <class T> NC_HD T max_of(T a, T b) { return a > b ? a : b; }
 template <class T> NC_HD T clamp(T x, T low, T high) { return min_of(max_of(x, low), high); }
 
+// Of a word that is not 0: the number of its lowest bit.
+NC_HD int lowest_bit(uint32_t word) {
+#ifdef __CUDA_ARCH__
+  return __ffs(int(word)) - 1;
+#else
+  return __builtin_ctz(word);
+#endif
+}
+
 }  // namespace nerfcore

@@ -1,4 +1,5 @@
 #pragma once
+#include "core/atomic.h"
 #include "math/march.h"
 #include "math/occupancy.h"
 

@@ -3,33 +3,68 @@
 
 namespace nerfcore {
 
-// First pass of an update: every named cell decays once, however often it is named.
-template <class T> struct OccupancyDecay {
-  const int64_t* cell_index;  // [N]
-  const T* density;           // [N]
-  T decay;
-  uint32_t* decayed;          // [C * G^3 / 32] bit set of the cells that have decayed, zero at first
-  T* density_grid;            // [C * G^3] in and out
+constexpr int kCellsPerWord = 32;
 
-  NC_HD void operator()(int64_t i) const {
-    const int64_t cell = cell_index[i];
-    const uint32_t mask = 1u << (cell & 31);
-    // The sign of a cell never changes, so a thread that reads it beside a writer decides alike.
-    if (!occupancy_counts(density_grid[cell], density[i]) || atomic_or(decayed + (cell >> 5), mask) & mask) return;
-    density_grid[cell] *= decay;
+// A share of all 32-bit numbers: `last` and those before it from `start` on, around the end; or none.
+struct OccupancyTurn {
+  uint32_t start, last;
+  bool any;
+  NC_HD bool has(uint32_t number) const { return any & (number - start <= last - start); }
+};
+
+// Which cells are looked at, a bit each: those whose scattered number has its turn, among all cells or among the occupied ones.
+template <class T> struct OccupancyChoose {
+  const T* density_grid;  // [num_cells]
+  int64_t num_cells;
+  T threshold;
+  OccupancyTurn swept, drawn;
+  uint32_t* chosen;       // [ceil(num_cells / 32)] out
+  int64_t* count;         // the same, of the bits that are set
+
+  NC_HD void operator()(int64_t w) const {
+    const int64_t begin = w * kCellsPerWord;
+    const int n = int(min_of<int64_t>(kCellsPerWord, num_cells - begin));
+    uint32_t turn[kCellsPerWord] = {}, word = 0;
+    for (int i = 0; i < n; ++i) {  // two loops, so that the compiler finds vectors in the first
+      const T density = density_grid[begin + i];
+      const uint32_t number = scatter_bits(uint32_t(begin + i));
+      turn[i] = density >= T(0) & (swept.has(number) | (density > threshold & drawn.has(number)));
+    }
+    for (int i = 0; i < kCellsPerWord; ++i) word |= turn[i] << i;
+    chosen[w] = word;
+    int64_t bits = 0;
+    for (; word; word &= word - 1) ++bits;
+    count[w] = bits;
   }
 };
 
-// Second pass: the larger of the decayed cell and all its new densities.
-template <class T> struct OccupancyRaise {
+// The chosen cells in order, and a random point of each.
+template <class T> struct OccupancyPoints {
+  const uint32_t* chosen;  // [W]
+  const int64_t* end;      // [W] how many cells are chosen in words 0 ... w
+  int log2_resolution, cascades;
+  uint32_t seed;
+  int64_t* cell_index;     // [N] out
+  T* point;                // [N, 3] out
+
+  NC_HD void operator()(int64_t w) const {
+    int64_t i = w > 0 ? end[w - 1] : 0;
+    for (uint32_t word = chosen[w]; word; word &= word - 1, ++i) {
+      const uint32_t cell = uint32_t(w * kCellsPerWord + lowest_bit(word));
+      cell_index[i] = cell;
+      occupancy_jitter(cell, seed, point + 3 * i);
+      occupancy_cell_point(cell, log2_resolution, cascades, point + 3 * i);
+    }
+  }
+};
+
+// Every named cell decays once, however often it is named, and rises to the largest of its new densities.
+template <class T> struct OccupancyUpdate {
   const int64_t* cell_index;  // [N]
   const T* density;           // [N]
+  T decay;
+  uint32_t* decayed;          // [ceil(C * G^3 / 32)] bit set of the cells that have decayed, zero at first
   T* density_grid;            // [C * G^3] in and out
-
-  NC_HD void operator()(int64_t i) const {
-    T* cell = density_grid + cell_index[i];
-    if (occupancy_counts(*cell, density[i]) && density[i] > T(0)) atomic_max(cell, density[i]);
-  }
 };
 
 template <class T> struct OccupancyPack {
@@ -65,10 +100,12 @@ template <class T> struct OccupancySee {
   }
 };
 
-template <class T> void occupancy_decay_cpu(const OccupancyDecay<T>& params, int64_t n, int threads);
-template <class T> void occupancy_decay_cuda(const OccupancyDecay<T>& params, int64_t n, void* stream);
-template <class T> void occupancy_raise_cpu(const OccupancyRaise<T>& params, int64_t n, int threads);
-template <class T> void occupancy_raise_cuda(const OccupancyRaise<T>& params, int64_t n, void* stream);
+template <class T> void occupancy_choose_cpu(const OccupancyChoose<T>& params, int64_t num_words, int threads);
+template <class T> void occupancy_choose_cuda(const OccupancyChoose<T>& params, int64_t num_words, void* stream);
+template <class T> void occupancy_points_cpu(const OccupancyPoints<T>& params, int64_t num_words, int threads);
+template <class T> void occupancy_points_cuda(const OccupancyPoints<T>& params, int64_t num_words, void* stream);
+template <class T> void occupancy_update_cpu(const OccupancyUpdate<T>& params, int64_t n, int64_t num_cells, int threads);
+template <class T> void occupancy_update_cuda(const OccupancyUpdate<T>& params, int64_t n, int64_t num_cells, void* stream);
 template <class T> void occupancy_pack_cpu(const OccupancyPack<T>& params, int64_t num_bytes, int threads);
 template <class T> void occupancy_pack_cuda(const OccupancyPack<T>& params, int64_t num_bytes, void* stream);
 template <class T> void occupancy_see_cpu(const OccupancySee<T>& params, int64_t num_rays, int threads);

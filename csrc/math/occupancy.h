@@ -4,40 +4,28 @@
 
 namespace nerfcore {
 
-// Adds the bits of `mask` to a word that many threads may touch; returns what it held before.
-NC_HD uint32_t atomic_or(uint32_t* word, uint32_t mask) {
-#ifdef __CUDA_ARCH__
-  return atomicOr(word, mask);
-#else
-  return __atomic_fetch_or(word, mask, __ATOMIC_RELAXED);
-#endif
-}
-
-// Raises a non-negative number to `value` under the same conditions. Non-negative IEEE numbers are ordered as their bits are.
-NC_HD void atomic_max(float* target, float value) {
-#ifdef __CUDA_ARCH__
-  atomicMax(reinterpret_cast<int*>(target), __float_as_int(value));
-#else
-  float held;
-  __atomic_load(target, &held, __ATOMIC_RELAXED);
-  while (held < value && !__atomic_compare_exchange(target, &held, &value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
-#endif
-}
-
-NC_HD void atomic_max(double* target, double value) {
-#ifdef __CUDA_ARCH__
-  atomicMax(reinterpret_cast<long long*>(target), __double_as_longlong(value));
-#else
-  double held;
-  __atomic_load(target, &held, __ATOMIC_RELAXED);
-  while (held < value && !__atomic_compare_exchange(target, &held, &value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
-#endif
-}
-
 // A cell below 0 was never seen by a camera and stays as it is; a density that is not finite is no evidence either way.
 template <class T> NC_HD bool occupancy_counts(T cell, T density) { return cell >= T(0) && density - density == T(0); }
+
+// Scatters consecutive numbers evenly over all 32-bit numbers, one to one (two rounds of multiply and shift).
+NC_HD uint32_t scatter_bits(uint32_t x) {
+  x = (x ^ x >> 16) * 0x7feb352du;
+  x = (x ^ x >> 15) * 0x846ca68bu;
+  return x ^ x >> 16;
+}
+
+// Jitter of a cell in [0, 1)^3, in steps of 2^-10.
+template <class T> NC_HD void occupancy_jitter(uint32_t cell, uint32_t seed, T* jitter) {
+  const uint32_t bits = scatter_bits(scatter_bits(cell) ^ seed);
+  for (int d = 0; d < 3; ++d) jitter[d] = T(bits >> 10 * d & 1023) * T(0.0009765625);
+}
+
+// From a place within a cell, x in [0, 1)^3, to the same place in the box; cascades of (2^log2_resolution)^3 cells, x fastest.
+template <class T> NC_HD void occupancy_cell_point(uint32_t cell, int log2_resolution, int cascades, T* x) {
+  const uint32_t resolution = 1u << log2_resolution;
+  const T side = T(1) / T(1u << (cascades - 1 - int(cell >> 3 * log2_resolution))), width = T(1) / T(resolution);
+  for (int d = 0; d < 3; ++d, cell >>= log2_resolution) x[d] = T(0.5) + ((T(cell & (resolution - 1)) + x[d]) * width - T(0.5)) * side;
+}
 
 // Eight cells to a byte, the first one lowest.
 template <class T> NC_HD uint8_t occupancy_byte(const T* cells, T threshold) {

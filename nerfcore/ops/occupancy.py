@@ -12,6 +12,53 @@ from torch import Tensor
 from nerfcore.ops._dispatch import check, use_kernel
 from nerfcore.types import Samples
 
+SCATTERED = 1 << 32  # how many numbers cells are scattered over
+
+
+def occupancy_choose(
+    density_grid: Tensor, threshold: float, resolution: int, cascades: int, swept: tuple[int, int],
+    drawn: tuple[int, int], seed: int, backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Whose turn it is to be looked at, and where: cells [N] int64, ascending, and a random point [N, 3] of each.
+
+    Every cell has a scattered number in [0, 2³²), the same always. It is looked at if that lies in the turn ``swept``
+    = (start, length), which goes around the end; an occupied cell, above ``threshold``, also if it lies in ``drawn``.
+    So turns that follow each other visit every cell once before any a second time, and cells that are looked at
+    together lie in order, as caches like it. Cells below 0 are never looked at. density_grid [C G³]; seed in [0, 2³²)
+    of the points. Not differentiable.
+    """
+    density_grid = check("density_grid", density_grid, str(cascades * resolution**3), {}).detach()
+    if resolution & resolution - 1:
+        raise ValueError(f"resolution must be a power of two, got {resolution}")
+    for name, (start, length) in (("swept", swept), ("drawn", drawn)):
+        if not (0 <= start < SCATTERED and 0 <= length <= SCATTERED):
+            raise ValueError(f"{name} must start in [0, 2**32) and be at most 2**32 long, got {start}, {length}")
+    if use_kernel(backend, density_grid):
+        return torch.ops.nerfcore.occupancy_choose(
+            density_grid, threshold, resolution, cascades, *swept, *drawn, seed
+        )
+    return occupancy_choose_reference(density_grid, threshold, resolution, cascades, swept, drawn, seed)
+
+
+@torch.no_grad()
+def occupancy_choose_reference(
+    density_grid: Tensor, threshold: float, resolution: int, cascades: int, swept: tuple[int, int],
+    drawn: tuple[int, int], seed: int,
+) -> tuple[Tensor, Tensor]:
+    number = scatter_bits(torch.arange(len(density_grid), device=density_grid.device))
+    turn, again = ((number - start) % SCATTERED < length for start, length in (swept, drawn))
+    cells = torch.nonzero((density_grid >= 0) & (turn | again & (density_grid > threshold))).squeeze(1)
+    bits = scatter_bits(number[cells] ^ seed)
+    jitter = torch.stack([(bits >> 10 * d & 1023) / 1024 for d in range(3)], 1).to(density_grid)
+    return cells, cell_points(cells, resolution, cascades, jitter)
+
+
+def scatter_bits(x: Tensor) -> Tensor:
+    """Scatters consecutive numbers evenly over [0, 2³²), one to one: two rounds of multiply and shift. int64."""
+    x = (x ^ x >> 16) * 0x7FEB352D % SCATTERED
+    x = (x ^ x >> 15) * 0x846CA68B % SCATTERED
+    return x ^ x >> 16
+
 
 def occupancy_update(
     density_grid: Tensor, cell_index: Tensor, density: Tensor, decay: float = 0.95, backend: str = "auto"

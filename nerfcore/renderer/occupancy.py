@@ -7,7 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nerfcore.ops.occupancy import cell_points, occupancy_pack, occupancy_see, occupancy_update
+from nerfcore.ops.occupancy import (
+    SCATTERED,
+    cell_points,
+    occupancy_choose,
+    occupancy_pack,
+    occupancy_see,
+    occupancy_update,
+)
 from nerfcore.types import Samples
 
 EARLY_DECAY, DECAY = 0.3, 0.8
@@ -17,9 +24,6 @@ OPTICAL_THICKNESS = 0.03
 half as long; more leaves less fog in front of surfaces."""
 BLOCK = 4
 """Cells along the side of a block, the unit in which visibility is known."""
-STRIDE = 2_654_435_761
-"""Multiplier (a prime) that scatters consecutive numbers over the grid, so that a sweep visits every cell once."""
-
 
 class OccupancyGrid:
     """Nested grids of G³ cells: cascade c is the cube of side ``2^(c - (C - 1))`` about the middle of the box.
@@ -36,7 +40,7 @@ class OccupancyGrid:
         self.threshold = 0.0
         self.seen = torch.zeros(cascades * (resolution // BLOCK) ** 3, dtype=torch.bool, device=device)
         self.bits = self._pack()
-        self.cursor = 0
+        self.sweep = self.draw = 0  # where the next turn among all cells, among the occupied ones, begins
 
     def see(self, origin: Tensor, direction: Tensor, samples: Samples, weights: Tensor) -> None:
         """Notes the blocks of 4³ cells in which light reached a sample, from the weights [S] of rendered box rays."""
@@ -78,25 +82,19 @@ class OccupancyGrid:
     def update(
         self, density: Callable[[Tensor], Tensor], num_cells: int, generator: torch.Generator, settle: bool = False
     ) -> None:
-        """Looks at a random point of ``num_cells`` cells: density(x [N, 3]) -> [N].
+        """Looks at a random point of about ``num_cells`` cells: density(x [N, 3]) -> [N].
 
         settle: early in training all of them are the next ones of an endless sweep over the grid, and old densities
-        count little.
-        Later half of them are drawn from the occupied cells, which are the ones that cost samples.
+        count little. Later half of them are from a sweep over the occupied cells, which are the ones that cost samples.
         """
-        device = self.density.device
-        num_swept = num_cells if settle else num_cells // 2
-        cells = (torch.arange(self.cursor, self.cursor + num_swept, device=device) * STRIDE) % len(self.density)
-        cells = cells[self.density[cells] >= 0]
-        self.cursor = (self.cursor + num_swept) % len(self.density)
-        if not settle:
-            occupied = torch.nonzero(self.density > self.threshold).squeeze(1)
-            drawn = torch.randint(
-                max(len(occupied), 1), (min(num_cells // 2, len(occupied)),), generator=generator, device=device
-            )
-            cells = torch.cat((cells, occupied[drawn]))
-        jitter = torch.rand(len(cells), 3, generator=generator, device=device)
-        points = cell_points(cells, self.resolution, self.cascades, jitter)
+        swept = _turn(num_cells if settle else num_cells // 2, len(self.density))
+        drawn = 0 if settle else _turn(num_cells // 2, self.num_occupied)
+        seed = int(torch.randint(SCATTERED, (), generator=generator, device=generator.device))
+        cells, points = occupancy_choose(
+            self.density, self.threshold, self.resolution, self.cascades, (self.sweep, swept), (self.draw, drawn), seed,
+            self.backend,
+        )
+        self.sweep, self.draw = (self.sweep + swept) % SCATTERED, (self.draw + drawn) % SCATTERED
         occupancy_update(self.density, cells, density(points), EARLY_DECAY if settle else DECAY, backend=self.backend)
         # early in training everything is thin: half the mean of the inner cascade keeps what is not emptier than the
         # rest
@@ -120,7 +118,17 @@ class OccupancyGrid:
         return occupancy_pack(self.density, self.threshold, backend=self.backend)
 
     @property
+    def num_occupied(self) -> int:
+        """Number of occupied cells, over all cascades."""
+        return int((self.density > self.threshold).sum())
+
+    @property
     def occupied_share(self) -> float:
         """Share of occupied cells, over all cascades."""
         shifts = torch.arange(8, device=self.bits.device, dtype=torch.uint8)
         return ((self.bits[:, None] >> shifts) & 1).float().mean().item()
+
+
+def _turn(num: int, among: int) -> int:
+    """Length of a turn that ``num`` of ``among`` cells have, at most all."""
+    return min(num * SCATTERED // max(among, 1), SCATTERED)

@@ -30,6 +30,7 @@ FIRST_STRIDE, UNIT_STRIDE_AT = 4.0, 0.9
 budget: rays through fog that has not cleared yet cost less, so that a step sees more of them."""
 
 COUNTERS = ("steps", "rays", "samples", "num_rays", "samples_at_update", "rays_at_forget")
+OCCUPANCY_STATE = ("sweep", "draw", "threshold")
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,7 @@ class Trainer:
         return tensors, dict(
             config=asdict(self.config),
             seconds=self.seconds,
-            cursor=self.occupancy.cursor,
-            threshold=self.occupancy.threshold,
+            **{name: getattr(self.occupancy, name) for name in OCCUPANCY_STATE},
             **{name: getattr(self, name) for name in COUNTERS},
         )
 
@@ -161,10 +161,10 @@ class Trainer:
         self.occupancy.density.copy_(tensors["occupancy.density"])
         self.occupancy.bits = tensors["occupancy.bits"].to(self.device)
         self.occupancy.seen = tensors["occupancy.seen"].to(self.device)
-        self.occupancy.cursor, self.occupancy.threshold = description["cursor"], description["threshold"]
         self.generator.set_state(tensors["generator"])
-        for name in COUNTERS:
-            setattr(self, name, description[name])
+        for owner, names in ((self, COUNTERS), (self.occupancy, OCCUPANCY_STATE)):
+            for name in names:
+                setattr(owner, name, description[name])
         self.seconds_used += description["seconds"]
 
     def _random(self, *shape: int) -> Tensor:

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from nerfcore import _extension
 from nerfcore.ops.march import march_rays
 from nerfcore.ops.occupancy import (
+    SCATTERED,
     cell_points,
+    occupancy_choose,
+    occupancy_choose_reference,
     occupancy_pack,
     occupancy_pack_reference,
     occupancy_see,
@@ -90,7 +93,56 @@ def test_pack_equals_the_reference(backend, device, dtype):
     assert torch.equal(found, occupancy_pack_reference(grid, 0.7))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("resolution, cascades", [(2, 1), (16, 1), (8, 3)])
+def test_choice_equals_the_reference(backend, device, dtype, resolution, cascades):
+    """Turns that are empty, short, around the end, and everybody's."""
+    grid, _, _ = random_update(seed=3, num_cells=cascades * resolution**3, dtype=dtype)
+    spans = [(0, 0), (5, 1 << 28), (SCATTERED - 7, 1 << 30), (123, SCATTERED)]
+    for swept in spans:
+        for drawn in spans:
+            options = 0.9, resolution, cascades, swept, drawn, 12345
+            cells, points = occupancy_choose(grid.to(device), *options, backend=backend)
+            expected_cells, expected_points = occupancy_choose_reference(grid, *options)
+            assert torch.equal(cells.cpu(), expected_cells)
+            torch.testing.assert_close(points.cpu(), expected_points, rtol=0, atol=2 * torch.finfo(dtype).eps)
+
+
 # --- properties
+
+
+@pytest.mark.parametrize("cascades", [1, 2])
+def test_turns_that_follow_each_other_visit_every_cell_once(backend, device, cascades):
+    grid = torch.ones(cascades * 16**3, device=device)
+    grid[::7] = -1
+    start, visited, length = 99, [], SCATTERED // 5 + 1
+    for turn in range(5):
+        left = min(length, SCATTERED - turn * length)
+        visited.append(occupancy_choose(grid, 0.0, 16, cascades, (start, left), (0, 0), turn, backend)[0])
+        start = (start + length) % SCATTERED
+        assert len(visited[-1]) == pytest.approx(len(grid) * 6 / 7 / 5, rel=0.1)
+    assert torch.equal(torch.cat(visited).sort().values, torch.nonzero(grid > 0).squeeze(1))
+
+
+def test_drawn_are_the_occupied_of_a_turn(backend, device):
+    grid = torch.rand(16**3, generator=torch.Generator().manual_seed(6)).to(device)
+    turn = (7, SCATTERED // 3)
+    drawn, _ = occupancy_choose(grid, 0.8, 16, 1, (0, 0), turn, 0, backend)
+    swept, _ = occupancy_choose(grid, 0.8, 16, 1, turn, (0, 0), 0, backend)
+    assert torch.equal(drawn, swept[grid[swept] > 0.8]) and 200 < len(drawn) < 350
+
+
+def test_chosen_points_fill_their_own_cells(backend, device):
+    """Each lies in its cell; over many seeds they have a uniform's mean and variance, and no two axes go together."""
+    grid, all_cells, inside = torch.ones(8 * 64, device=device), (0, SCATTERED), []
+    for seed in range(64):
+        cells, points = occupancy_choose(grid, 0.0, 8, 1, all_cells, (0, 0), seed * 7919, backend)
+        corner = torch.stack([cells // 8**d % 8 for d in range(3)], 1)
+        inside.append(points * 8 - corner)
+    u = torch.cat(inside).cpu()
+    assert (u >= 0).all() and (u < 1).all()
+    torch.testing.assert_close(u.mean(0), torch.full((3,), 0.5), atol=0.01, rtol=0)
+    torch.testing.assert_close(u.T.cov(), torch.eye(3) / 12, atol=0.002, rtol=0)
 
 
 @given(seed=st.integers(0, 10**6), num_cells=st.integers(1, 40), num_entries=st.integers(0, 100), decay=st.floats(0, 1))
@@ -178,6 +230,16 @@ def test_wrong_updates_are_named(change, message):
     arguments = {"density_grid": torch.zeros(8), "cell_index": cell_index, "density": torch.zeros(2)}
     with pytest.raises(ValueError, match=message):
         occupancy_update(**arguments | {"backend": "reference"} | change)
+
+
+def test_wrong_choices_are_named():
+    turn = (0, 10)
+    with pytest.raises(ValueError, match="power of two, got 6"):
+        occupancy_choose(torch.ones(216), 0.0, 6, 1, turn, turn, 0)
+    with pytest.raises(ValueError, match=r"drawn must start in .* got -1, 10"):
+        occupancy_choose(torch.ones(64), 0.0, 4, 1, turn, (-1, 10), 0)
+    with pytest.raises(ValueError, match=r"density_grid must have shape \[128\]"):
+        occupancy_choose(torch.ones(64), 0.0, 4, 2, turn, turn, 0)
 
 
 def test_wrong_packs_and_points_are_named():
