@@ -15,6 +15,7 @@ test: $(READY)
 	$(PY) -m ruff check
 	.venv/bin/nerfcore build
 	$(PY) -m pytest
+	ATEN_CPU_CAPABILITY=default $(PY) -m pytest tests/ops  # the kernels again, without the SIMD of this machine
 
 test-reliability: $(READY)
 	$(PY) -m pytest -m reliability || test $$? -eq 5

@@ -13,7 +13,7 @@ const char* simd_level() {
   return "avx512";
 #elif defined(__AVX2__) && defined(__FMA__)
   return "avx2";
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__)
   return "neon";
 #else
   return "baseline";

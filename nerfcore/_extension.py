@@ -1,24 +1,22 @@
 """Builds the C++/CUDA kernels on first use, never at import, and loads them.
 
 ``unavailable(device)`` is what operations ask; after it returned None, ``torch.ops.nerfcore.*`` exist. A finished
-library is cached under a digest of everything that went into it (sources, flags, compiler, torch, Python, CPU and GPU),
-so a second process only opens a file. Object files are kept beside it, so that an edit recompiles what it touches.
+library is cached under a digest of everything that went into it (sources, flags, compiler, torch, Python, SIMD level
+and GPU), so a second process only opens a file. Object files are kept beside it, so that an edit recompiles what it
+touches.
 
-Environment: NERFCORE_CACHE (folder of the cache), NERFCORE_DISABLE_KERNELS=1 (use the reference), CXX, CUDA_HOME and
-MAX_JOBS.
+Environment: NERFCORE_CACHE (folder of the cache), NERFCORE_DISABLE_KERNELS=1 (use the reference), CXX, CUDA_HOME,
+MAX_JOBS, and torch's ATEN_CPU_CAPABILITY (avx2 or default: a lower SIMD level than the CPU has).
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import importlib.util
 import os
 import platform
-import shlex
 import shutil
-import subprocess
 import sys
 import sysconfig
 import threading
@@ -30,10 +28,10 @@ from types import ModuleType
 
 import torch
 
+from nerfcore import _toolchain
 from nerfcore.errors import BuildError
 
 NAME = "nerfcore_kernels"
-BYTES_PER_JOB = 1.5 * 2**30  # what the compiler needs at most for the file that includes torch's headers
 
 _guard = threading.RLock()
 _module: ModuleType | None = None
@@ -55,7 +53,7 @@ def unavailable(device: str) -> str | None:
     except BuildError as error:
         return str(error)
     if device == "cuda" and not module.build_info()["cuda"]:
-        return _cuda_failure or _cuda_missing()
+        return _cuda_failure or _toolchain.cuda_missing()
     return None
 
 
@@ -65,7 +63,7 @@ def load() -> ModuleType:
     with _guard:
         if _module is None and _failure is None:
             try:
-                if _cuda_missing() is None:
+                if _toolchain.cuda_missing() is None:
                     try:
                         _module = _load(with_cuda=True)
                     except BuildError as error:
@@ -121,11 +119,11 @@ def status() -> dict[str, object]:
         "cache": str(cache_dir()),
         "torch": torch.__version__,
         "cpu": platform.machine(),
-        "cuda_problem": _cuda_failure or _cuda_missing(),
-        "jobs": max_jobs(),
+        "cuda_problem": _cuda_failure or _toolchain.cuda_missing(),
+        "jobs": _toolchain.max_jobs(),
     }
     try:
-        plan = Plan.for_this_machine(with_cuda=_cuda_missing() is None and _cuda_failure is None)
+        plan = Plan.for_this_machine(with_cuda=_toolchain.cuda_missing() is None and _cuda_failure is None)
     except BuildError as error:
         return facts | {"problem": str(error)}
     facts |= {
@@ -135,14 +133,6 @@ def status() -> dict[str, object]:
         "compiled": plan.library.is_file(),
     }
     return facts | ({"build": _module.build_info()} if _module is not None else {})
-
-
-def max_jobs() -> int:
-    """Compilers to run at once: $MAX_JOBS, else the CPUs this process may use, as far as free memory allows."""
-    if (chosen := os.environ.get("MAX_JOBS", "")).isdigit():
-        return max(1, int(chosen))
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min(cpus, _available_memory() / BYTES_PER_JOB)))
 
 
 @dataclass(frozen=True)
@@ -160,16 +150,16 @@ class Plan:
 
     @classmethod
     def for_this_machine(cls, with_cuda: bool) -> Plan:
-        cxx, version = find_compiler()
+        cxx, version = _toolchain.find_compiler()
         root = source_dir()
         paths = sorted(p for p in root.rglob("*") if p.suffix in (".h", ".cuh", ".cpp", ".cu"))
-        cuda_flags = _cuda_flags() if with_cuda else ()
+        cuda_flags = _toolchain.cuda_flags() if with_cuda else ()
         return cls(
             cxx=cxx,
             cxx_version=version,
-            cflags=(*host_flags(), *(("-DNERFCORE_WITH_CUDA",) if with_cuda else ())),
+            cflags=(*_toolchain.host_flags(), *(("-DNERFCORE_WITH_CUDA",) if with_cuda else ())),
             cuda_flags=cuda_flags,
-            ldflags=(_openmp_library("clang" in version),),
+            ldflags=(_toolchain.openmp_library("clang" in version),),
             root=root,
             units=tuple(p.relative_to(root).as_posix() for p in sources(with_cuda)),
             files={p.relative_to(root).as_posix(): p.read_bytes() for p in paths},
@@ -178,8 +168,8 @@ class Plan:
     @property
     def machine_digest(self) -> str:
         """Of everything but the sources: object files may be shared where it agrees."""
-        nvcc = _nvcc_version() if self.cuda_flags else None
-        parts = (self.cxx, self.cxx_version, self.cflags, self.cuda_flags, self.ldflags, _cpu_features(), nvcc)
+        nvcc = _toolchain.nvcc_version() if self.cuda_flags else None
+        parts = (self.cxx, self.cxx_version, self.cflags, self.cuda_flags, self.ldflags, nvcc)
         parts += (torch.__version__, torch.version.git_version, sysconfig.get_config_var("SOABI"))
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -227,7 +217,7 @@ def _open(library: Path) -> ModuleType | None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Holds a file lock that the system itself drops when this process ends, however it ends: it cannot go stale."""
-    import fcntl  # absent on Windows, where find_compiler() has refused before
+    import fcntl  # absent on Windows, where _toolchain.find_compiler() has refused before
 
     with open(path, "w") as file:
         try:
@@ -258,7 +248,7 @@ def _build(plan: Plan) -> ModuleType:
     _say("nerfcore: compiling the kernels for this machine (about a minute, once) ... ")
     start = time.monotonic()
     try:
-        with _environment(CXX=plan.cxx, MAX_JOBS=str(max_jobs()), PATH=_path_with_ninja()):
+        with _environment(CXX=plan.cxx, MAX_JOBS=str(_toolchain.max_jobs()), PATH=_toolchain.path_with_ninja()):
             module = cpp_extension.load(
                 NAME,
                 [str(snapshot / unit) for unit in plan.units],
@@ -322,122 +312,3 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@functools.cache
-def find_compiler() -> tuple[str, str]:
-    """The C++ compiler as ($CXX or a path, first line of its version); BuildError if a build cannot start here."""
-    if sys.platform == "win32":
-        raise BuildError("the compiled kernels need Linux or macOS; on Windows use WSL")
-    install = "install one (Debian/Ubuntu: apt-get install g++; macOS: xcode-select --install)"
-    chosen = os.environ.get("CXX")
-    if chosen:
-        words = shlex.split(chosen)
-        if not words or shutil.which(words[0]) is None:
-            raise BuildError(f"the C++ compiler named by CXX ({chosen}) was not found; unset CXX or {install}")
-    else:
-        chosen = shutil.which("g++") or shutil.which("clang++")
-        if chosen is None:
-            raise BuildError(f"no C++ compiler (g++ or clang++) was found; {install}")
-        words = [chosen]
-    try:
-        result = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
-        version = result.stdout.splitlines()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError) as error:
-        raise BuildError(f"the C++ compiler {chosen} does not run; {install}") from error
-    header = Path(sysconfig.get_path("include")) / "Python.h"
-    if not header.is_file():
-        raise BuildError(
-            f"Python's headers were not found ({header}); install them (Debian/Ubuntu: apt-get install python3-dev)"
-        )
-    if shutil.which("ninja", path=_path_with_ninja()) is None:
-        raise BuildError("the build tool ninja was not found; install it (pip install ninja)")
-    return chosen, version
-
-
-@functools.cache
-def _path_with_ninja() -> str:
-    """$PATH with the folder of pip's ninja in front: the environment need not be activated."""
-    path = os.environ.get("PATH", os.defpath)
-    if importlib.util.find_spec("ninja") is None:
-        return path
-    import ninja
-
-    return os.pathsep.join((ninja.BIN_DIR, path))
-
-
-def host_flags() -> tuple[str, ...]:
-    """Strict floating point: the same roundings on every back end. torch itself adds the language standard it needs."""
-    flags = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
-    flags += ["-Xpreprocessor", "-fopenmp"] if sys.platform == "darwin" else ["-fopenmp"]
-    if "avx512f" in _cpu_features().split():
-        flags.append("-mprefer-vector-width=512")
-    return tuple(flags)
-
-
-def _openmp_library(clang: bool) -> str:
-    """The OpenMP runtime to link: the very file that torch has loaded, so that a process holds one pool of threads.
-
-    Without a runtime in torch's folder, and for clang on Linux, which cannot use GNU's, the compiler's own.
-    """
-    if not (clang and sys.platform == "linux"):
-        folder = Path(torch.__file__).parent / "lib"
-        for pattern in ("libgomp*", "libiomp5*", "libomp*"):
-            for path in sorted(folder.glob(pattern)):
-                return str(path)
-    return "-lomp" if sys.platform == "darwin" else "-fopenmp"
-
-
-@functools.cache
-def _cpu_features() -> str:
-    """What ``-march=native`` will see: the feature flags of the CPU."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.lower().startswith(("flags", "features")):
-                return line.partition(":")[2].strip()
-    return platform.machine() + platform.processor()
-
-
-def _cuda_missing() -> str | None:
-    """None if CUDA kernels can be built here, else one sentence that says why not."""
-    if torch.version.cuda is None:
-        return "this PyTorch was built without CUDA; install a CUDA build of torch (see pytorch.org)"
-    if not torch.cuda.is_available():
-        return "PyTorch sees no CUDA GPU; check the driver with nvidia-smi"
-    if _nvcc() is None:
-        return f"nvcc was not found; install the CUDA toolkit {torch.version.cuda}, or set CUDA_HOME to its folder"
-    return None
-
-
-def _nvcc() -> str | None:
-    homes = (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"))
-    for home in filter(None, homes):
-        if found := shutil.which("nvcc", path=os.path.join(home, "bin")):
-            return found
-    return shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
-
-
-def _nvcc_version() -> str:
-    return subprocess.run([_nvcc(), "--version"], capture_output=True, text=True, check=False).stdout
-
-
-def _cuda_flags() -> tuple[str, ...]:
-    """Device code for the GPUs that are present, and PTX for the newest, so that it outlives them."""
-    found = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
-    archs = [f"{major}{minor}" for major, minor in sorted(found)]
-    codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in archs]
-    ptx = f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}"
-    return ("-O3", "-std=c++17", "-fmad=false", "--expt-relaxed-constexpr", *codes, ptx)
-
-
-def _available_memory() -> float:
-    """Bytes that may be allocated now, by the system and by the container's limit; infinite where neither tells."""
-    free = float("inf")
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit, used = int((group / "memory.max").read_text()), int((group / "memory.current").read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        free = min(free, limit - used + int(stat["inactive_file"]))  # cached files make way
-    return free

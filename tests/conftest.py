@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from nerfcore import _extension
+from nerfcore import _extension, _toolchain
 from nerfcore.errors import BuildError
 
 REQUIRED = [name for name in os.environ.get("NERFCORE_REQUIRE", "").split(",") if name]
@@ -26,7 +26,7 @@ def absent(what: str, reason: str) -> None:
 def compiler() -> None:
     """For tests that compile something."""
     try:
-        _extension.find_compiler()
+        _toolchain.find_compiler()
     except BuildError as error:
         absent("cpu", str(error))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nerfcore import _extension
+from nerfcore import _extension, _toolchain
 from nerfcore.ops.intersect import intersect_box
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 from nerfcore import _extension as extension
 extension.source_dir = lambda: Path({tree!r})
-extension.host_flags = lambda: ("-O0", "-fopenmp", *{flags!r})
+extension._toolchain.host_flags = lambda: ("-O0", "-fopenmp", *{flags!r})
 """
 
 
@@ -259,6 +259,19 @@ def test_cuda_without_a_gpu_says_why(kernels):
     assert _extension.unavailable("cuda").count(";") == 1
 
 
+# --- SIMD levels
+
+
+@pytest.mark.parametrize("level, has, has_not", [("AVX512", "-mavx512f", "x"), ("AVX2", "-mfma", "-mavx512f"), ("DEFAULT", "-O3", "-mavx2")])
+def test_the_instruction_set_is_torchs_and_is_named(monkeypatch, level, has, has_not):
+    """A library that says `native` breaks where the cache is shared with an older machine."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: level)
+    flags = _toolchain.host_flags()
+    assert has in flags and has_not not in flags and "-march=native" not in flags
+    # every level has a library of its own
+    assert _extension.Plan.for_this_machine(with_cuda=False).cflags == flags
+
+
 # --- how many compilers run at once
 
 
@@ -266,7 +279,7 @@ def test_jobs_follow_the_processors_and_the_memory(monkeypatch):
     monkeypatch.delenv("MAX_JOBS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
     for gigabytes, jobs in ((0.5, 1), (3.1, 2), (1000, 16), (float("inf"), 16)):
-        monkeypatch.setattr(_extension, "_available_memory", lambda gigabytes=gigabytes: gigabytes * 2**30)
-        assert _extension.max_jobs() == jobs
+        monkeypatch.setattr(_toolchain, "available_memory", lambda gigabytes=gigabytes: gigabytes * 2**30)
+        assert _toolchain.max_jobs() == jobs
     monkeypatch.setenv("MAX_JOBS", "3")
-    assert _extension.max_jobs() == 3
+    assert _toolchain.max_jobs() == 3

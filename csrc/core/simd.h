@@ -6,6 +6,8 @@
 
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace nerfcore {
@@ -15,7 +17,7 @@ constexpr int kSimdBytes = 64, kSimdRegisters = 32;
 #elif defined(__AVX2__) && defined(__FMA__)
 constexpr int kSimdBytes = 32, kSimdRegisters = 16;
 #else
-constexpr int kSimdBytes = 16, kSimdRegisters = 16;
+constexpr int kSimdBytes = 16, kSimdRegisters = 16;  // SSE2, NEON
 #endif
 
 template <class T> constexpr int kLanes = kSimdBytes / int(sizeof(T));
@@ -98,6 +100,9 @@ inline Doubles fused_multiply_add(Doubles a, Doubles b, Doubles c) { return (Dou
 #elif defined(__AVX2__) && defined(__FMA__)
 inline Floats fused_multiply_add(Floats a, Floats b, Floats c) { return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 inline Doubles fused_multiply_add(Doubles a, Doubles b, Doubles c) { return (Doubles)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#elif defined(__aarch64__)
+inline Floats fused_multiply_add(Floats a, Floats b, Floats c) { return (Floats)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+inline Doubles fused_multiply_add(Doubles a, Doubles b, Doubles c) { return (Doubles)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
 #else
 inline Floats fused_multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 inline Doubles fused_multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
@@ -105,7 +110,7 @@ inline Doubles fused_multiply_add(Doubles a, Doubles b, Doubles c) { return a * 
 
 // As fused_multiply_add, but rounded once on every machine: for the places where all back ends must agree to the bit.
 template <class T> inline Simd<T> exact_multiply_add(Simd<T> a, Simd<T> b, Simd<T> c) {
-#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
+#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__)) || defined(__aarch64__)
   return fused_multiply_add(a, b, c);
 #else
   for (int i = 0; i < kLanes<T>; ++i) c[i] = std::fma(a[i], b[i], c[i]);
