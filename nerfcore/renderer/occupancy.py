@@ -99,10 +99,11 @@ class OccupancyGrid:
         # early in training everything is thin: half the mean of the inner cascade keeps what is not emptier than the
         # rest
         self.threshold = OPTICAL_THICKNESS / self.step
-        if settle or not (self.density > self.threshold).any():
+        self.bits = self._pack()
+        if settle or not self.num_occupied:
             inner = self.density[: self.resolution**3].clamp(min=0).mean().item()
             self.threshold = min(self.threshold, 0.5 * inner)
-        self.bits = self._pack()
+            self.bits = self._pack()
 
     def occupied(self, x: Tensor) -> Tensor:
         """bool [N]: whether points [N, 3] of the box lie in an occupied cell of the smallest cascade that holds
@@ -120,13 +121,12 @@ class OccupancyGrid:
     @property
     def num_occupied(self) -> int:
         """Number of occupied cells, over all cascades."""
-        return int((self.density > self.threshold).sum())
+        bits_set = torch.tensor([byte.bit_count() for byte in range(256)], device=self.bits.device)
+        return int(bits_set[self.bits.int()].sum())
 
     @property
     def occupied_share(self) -> float:
-        """Share of occupied cells, over all cascades."""
-        shifts = torch.arange(8, device=self.bits.device, dtype=torch.uint8)
-        return ((self.bits[:, None] >> shifts) & 1).float().mean().item()
+        return self.num_occupied / len(self.density)
 
 
 def _turn(num: int, among: int) -> int:
