@@ -10,22 +10,36 @@ namespace nerfcore {
 
 constexpr int64_t kRaysPerChunk = 128;
 
-// As the functor does, for all pairs of a row of blocks at a time; a task owns the words that it writes.
+namespace {
+
+// Bit i of the result: whether hexadecimal digit i of a word is not 0.
+uint64_t digits_that_are_not_zero(uint64_t word) {
+  word = (word | word >> 1 | word >> 2 | word >> 3) & 0x1111111111111111;
+  word = (word | word >> 3) & 0x0303030303030303;
+  word = (word | word >> 6) & 0x000F000F000F000F;
+  word = (word | word >> 12) & 0x000000FF000000FF;
+  return (word | word >> 24) & 0xFFFF;
+}
+
+}  // namespace
+
+// As the functor does, for up to sixteen blocks of a row at a time; a task owns the words that it writes.
 void march_blocks_cpu(const MarchBlocks& params, int64_t num_pairs, int threads) {
   const int64_t row = params.resolution / 8, slice = row * params.resolution, rows = num_pairs / row;
-  const int64_t b = params.resolution / kMarchBlock, rows_per_task = max_of<int64_t>(b, 32);
+  const int64_t b = params.resolution / kMarchBlock, rows_per_task = max_of<int64_t>(b, 32), bytes = min_of<int64_t>(row, 8);
   parallel_for(rows, rows_per_task, threads, [&](int64_t begin, int64_t end) {
-    std::vector<uint8_t> any(row);
     for (int64_t r = begin; r < end; ++r) {
-      std::fill(any.begin(), any.end(), uint8_t(0));
       const uint8_t* corner = params.bits + r / b * kMarchBlock * slice + r % b * kMarchBlock * row;
-      for (int64_t z = 0; z < kMarchBlock; ++z)
-        for (int64_t line = 0; line < kMarchBlock; ++line)
-          for (int64_t x = 0; x < row; ++x) any[x] |= corner[z * slice + line * row + x];
-      for (int64_t x = 0; x < row; ++x) {
+      for (int64_t x = 0; x < row; x += bytes) {
+        uint64_t any = 0;
+        for (int64_t z = 0; z < kMarchBlock; ++z)
+          for (int64_t line = 0; line < kMarchBlock; ++line) {
+            uint64_t word = 0;
+            std::memcpy(&word, corner + z * slice + line * row + x, size_t(bytes));
+            any |= word;
+          }
         const int64_t pair = r * row + x;
-        const uint32_t halves = uint32_t((any[x] & 15) != 0) | uint32_t((any[x] >> 4) != 0) << 1;
-        params.blocks[pair >> 4] |= halves << (2 * (pair & 15));
+        params.blocks[pair >> 4] |= uint32_t(digits_that_are_not_zero(any)) << (2 * (pair & 15));
       }
     }
   });
