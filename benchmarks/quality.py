@@ -58,8 +58,8 @@ def train_once(mark: Mark, folder: Path | None, seed: int) -> dict:
         cores.setdefault(progress.stage, thread_seconds())
 
     result = nerfcore.train(
-        None if mark.scene == "builtin" else folder / mark.scene, on_progress=note, minutes=mark.seconds / 60, seed=seed,
-        downscale=DOWNSCALE.get(mark.scene, 1), preset=mark.preset,
+        None if mark.scene == "builtin" else folder / mark.scene, on_progress=note, seed=seed,
+        minutes=mark.seconds / 60, downscale=DOWNSCALE.get(mark.scene, 1), preset=mark.preset,
     ).metrics
     busy = busy_seconds(cores["loading"], cores["evaluating"], torch.get_num_threads())
     kept = "psnr ssim steps rays_per_second samples_per_second peak_rss_bytes num_eval_images".split()
@@ -92,9 +92,8 @@ def print_rows(rows: list[dict]) -> None:
     for row in rows:
         busy, wall, steps = (mean(r[name] for r in row["runs"]) for name in ("busy", "wall", "steps"))
         target = "–" if row["target"] is None else f"{row['target']:g}"
-        table.add_row(
-            row["row"], f"{row['psnr']:.2f}", f"{row['worst']:.2f}", target, f"{busy:.1f}", f"{wall:.1f}", f"{steps:.0f}"
-        )
+        figures = f"{row['psnr']:.2f}", f"{row['worst']:.2f}", target, f"{busy:.1f}", f"{wall:.1f}", f"{steps:.0f}"
+        table.add_row(row["row"], *figures)
     Console(width=None if sys.stdout.isatty() else 130).print(table)
 
 

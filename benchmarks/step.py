@@ -78,7 +78,7 @@ def training_step(size: Size, backend: str) -> Callable[[], None]:
     optimizer = Adam(field.named_parameters(), backend)
     offsets = torch.arange(size.rays + 1) * size.per_ray
     step_length, black = LENGTH / size.per_ray, torch.zeros(size.rays, 3)
-    lattice = SampleLattice(torch.full((8,), 255, dtype=torch.uint8), 4, 1, step_length)
+    lattice = SampleLattice(torch.full((8,), 255, dtype=torch.uint8), 4, 1, step_length, max_samples=size.per_ray)
 
     def step() -> None:
         origin = torch.rand(size.rays, 3) * 0.2 + 0.4
@@ -95,7 +95,7 @@ def training_step(size: Size, backend: str) -> Callable[[], None]:
             rays_per_chunk = max(CHUNK_SAMPLES // size.per_ray, 1)
             _, samples, _, density, color = ngp_loss(
                 field.networks(), origin, direction, lattice, black, truth, gradient, jitter, 0.0,
-                max_samples_per_ray=size.per_ray, rays_per_chunk=rays_per_chunk, backend=backend,
+                rays_per_chunk=rays_per_chunk, backend=backend,
             )
             assert len(samples) == size.samples
             named = {f"density_mlp.{i}": g for i, g in enumerate(density)} | {"table": gradient}

@@ -83,7 +83,7 @@ class SampleLattice(_Movable):
     """Where rays have samples, in box coordinates: occupancy bits, and the lattice of steps that tiles a ray.
 
     bits (uint8), resolution, cascades, step (the shortest) and cone_angle: as :func:`~nerfcore.ops.march.march_rays`
-    has them. near: distance of the nearest sample.
+    has them. near: distance of the nearest sample. max_samples: of one ray; what lies behind its last one is not seen.
     """
 
     bits: Tensor
@@ -92,8 +92,11 @@ class SampleLattice(_Movable):
     step: float
     cone_angle: float = 0.0
     near: float = 0.0
+    max_samples: int = 1024
 
     def __post_init__(self):
+        if self.max_samples < 1:
+            raise ValueError(f"max_samples must be at least 1, got {self.max_samples}")
         if self.bits.dtype != torch.uint8 or self.bits.shape != (self.cascades * self.resolution**3 // 8,):
             raise ValueError(
                 f"bits must be uint8 [{self.cascades * self.resolution**3 // 8}] for {self.cascades} cascades of "

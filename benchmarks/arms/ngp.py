@@ -56,11 +56,11 @@ def _training_step(work: Work) -> Callable[[], object]:
     origin = torch.rand(rays, 3, generator=generator) * 0.2 + 0.4
     direction = torch.nn.functional.normalize(torch.randn(rays, 3, generator=generator), dim=-1)
     jitter, truth = torch.rand(rays, generator=generator), torch.rand(rays, 3, generator=generator)
-    full = SampleLattice(torch.full((8,), 255, dtype=torch.uint8), 4, 1, 0.4 / PER_RAY)
+    full = SampleLattice(torch.full((8,), 255, dtype=torch.uint8), 4, 1, 0.4 / PER_RAY, max_samples=PER_RAY)
     gradient, black = TouchedGradient.zeros_like(networks.table), torch.zeros(rays, 3)
     use_huge_pages(gradient.values)
     return lambda: ngp_loss(
-        networks, origin, direction, full, black, truth, gradient, jitter, 0.0, max_samples_per_ray=PER_RAY,
+        networks, origin, direction, full, black, truth, gradient, jitter, 0.0,
         rays_per_chunk=CHUNK_SAMPLES // PER_RAY,
     )
 

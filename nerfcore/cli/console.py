@@ -40,6 +40,10 @@ class TrainingDisplay:
 
     def __call__(self, progress) -> None:
         """Takes a :class:`nerfcore.training.trainer.Progress`."""
+        if progress.stage == "ready":
+            memory = f"memory: training needs at most {progress.memory_limit / 2**30:.1f} GiB beside the program itself"
+            self.console.print(memory, highlight=False)
+            return
         lines = describe(progress) if progress.stage == "training" else ()
         self._bar.update(self._task, description=progress.stage, completed=progress.fraction, text="\n".join(lines))
         now, new_stage = time.monotonic(), self.last is None or progress.stage != self.last.stage

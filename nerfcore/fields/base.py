@@ -46,6 +46,12 @@ class Field(nn.Module):
         """
         return None
 
+    def step_bytes(self, samples: int, max_samples_per_ray: int, threads: int) -> int:
+        """The most memory that one step of training needs beside the parameters, if rays have so many samples in all,
+        and each at most so many: here of the modular path, which keeps every intermediate of every sample."""
+        widths = sum(sum(p.shape) for name, p in self.named_parameters() if p.ndim == 2 and "mlp" in name)
+        return samples * 4 * (64 + 3 * widths)
+
     def fused_render(
         self, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float
     ) -> tuple[Tensor, Tensor, Tensor] | None:

@@ -9,11 +9,12 @@ from nerfcore._extension import use_huge_pages
 from nerfcore.fields.base import Field, register_field
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
-from nerfcore.ops.ngp import NgpNetworks, has_ngp_kernel, ngp_density, ngp_loss, ngp_render
+from nerfcore.ops.ngp import NgpNetworks, has_ngp_kernel, ngp_density, ngp_loss, ngp_loss_bytes, ngp_render
 from nerfcore.ops.spherical_harmonics import spherical_harmonics
 from nerfcore.types import TouchedGradient
 
 EMBEDDING = 16
+MAX_CHUNK_RAYS = 256  # of the fused step
 CHUNK_SAMPLES = 1024  # of the fused step: what the second-level cache of a core holds, at about a kilobyte each
 MAX_LOG_DENSITY = 15.0  # exp(15) per unit is opaque over any step; beyond it float32 gradients overflow
 
@@ -77,14 +78,13 @@ class NGPField(Field):
             code = code.index_select(0, ray_indices)
         return mlp(torch.cat((embedding, code), 1), list(self.color_mlp), activation="sigmoid", backend=self.backend)
 
-
     def fused_loss(self, origin, direction, lattice, jitter, background, truth, expected_samples):
         if not has_ngp_kernel(self.table, self.backend):
             return None
         if self.grad_table is None or self.grad_table.values.shape != self.table.shape:
             self.grad_table = TouchedGradient.zeros_like(self.table)
             use_huge_pages(self.grad_table.values)
-        rays_per_chunk = min(max(len(origin) * CHUNK_SAMPLES // expected_samples, 16), 256)
+        rays_per_chunk = min(max(len(origin) * CHUNK_SAMPLES // expected_samples, 16), MAX_CHUNK_RAYS)
         loss, samples, weights, density, color = ngp_loss(
             self.networks(), origin, direction, lattice, background, truth, self.grad_table, jitter,
             rays_per_chunk=rays_per_chunk, backend=self.backend,
@@ -92,6 +92,11 @@ class NGPField(Field):
         gradients = {f"density_mlp.{i}": g for i, g in enumerate(density)}
         gradients |= {f"color_mlp.{i}": g for i, g in enumerate(color)}
         return loss, samples, weights, gradients | {"table": self.grad_table}
+
+    def step_bytes(self, samples, max_samples_per_ray, threads):
+        if not has_ngp_kernel(self.table, self.backend):
+            return super().step_bytes(samples, max_samples_per_ray, threads)
+        return ngp_loss_bytes(self.networks(), samples, MAX_CHUNK_RAYS * max_samples_per_ray, threads)
 
     def fused_render(self, origin, direction, lattice, shows):
         if not has_ngp_kernel(self.table, self.backend):

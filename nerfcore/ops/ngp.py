@@ -39,7 +39,7 @@ class NgpNetworks:
 def ngp_loss(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, background: Tensor, truth: Tensor,
     grad_table: TouchedGradient, jitter: Tensor | None = None, stop_below: float = STOP_BELOW,
-    max_samples_per_ray: int = 1024, rays_per_chunk: int = 64, backend: str = "auto",
+    rays_per_chunk: int = 64, backend: str = "auto",
 ) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
     """Renders box rays over a background, compares them with the truth, and differentiates: marching, forward and
     backward pass at once, without the large tensors between the operations of which it consists.
@@ -66,19 +66,34 @@ def ngp_loss(
     if rays_per_chunk < 1:
         raise ValueError(f"rays_per_chunk must be at least 1, got {rays_per_chunk}")
     if not has_ngp_kernel(networks.table, backend):
-        options = stop_below, max_samples_per_ray
-        return ngp_loss_reference(networks, *rays[:2], lattice, *rays[2:], grad_table, jitter, *options)
+        return ngp_loss_reference(networks, *rays[:2], lattice, *rays[2:], grad_table, jitter, stop_below)
     loss, t_start, t_end, ray_offsets, weights, *grads = torch.ops.nerfcore.ngp_loss(
-        *_arguments(networks), *rays[:2], jitter, *_lattice_arguments(lattice), stop_below, max_samples_per_ray,
+        *_arguments(networks), *rays[:2], jitter, *_lattice_arguments(lattice), stop_below, lattice.max_samples,
         rays_per_chunk, *rays[2:], grad_table.values, grad_table.touched,
     )
     samples = Samples(t_start, t_end, ray_offsets)
     return loss.to(torch.float32), samples, weights, grads[: len(networks.density)], grads[len(networks.density) :]
 
 
+def ngp_loss_bytes(networks: NgpNetworks, samples: int, chunk_samples: int, threads: int) -> int:
+    """The most memory that :func:`ngp_loss` takes for itself, gradients of the networks included, if it meets so many
+    samples, and any chunk of rays at most ``chunk_samples``.
+
+    All samples keep their position, interval, weight and the gradient of their features until the table is updated;
+    features, activations and their gradients are kept for the chunks that are worked on. Twice: buffers grow by
+    doubling.
+    """
+    features, matrices = networks.levels.out_features, [*networks.density, *networks.color]
+    widths = features + sum(w.shape[1] for w in matrices)
+    everywhere = 3 + 6 + features
+    in_work = 3 * 16 + sum(-(-width // 16) * 16 for width in (features, *(w.shape[1] for w in matrices)))
+    weights = sum(w.numel() for w in matrices) + 16 * widths
+    return 4 * (2 * samples * everywhere + 2 * threads * min(chunk_samples, samples) * in_work + 40 * weights)
+
+
 def ngp_render(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float = 0.0,
-    stop_below: float = STOP_BELOW, max_samples_per_ray: int = 1024, backend: str = "auto",
+    stop_below: float = STOP_BELOW, backend: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Renders box rays: marching, field and compositing at once, a few samples of every ray at a time, so that little
     is computed behind surfaces.
@@ -91,10 +106,9 @@ def ngp_render(
     origin = check("origin", origin, "R 3", dims, like=networks.table).detach()
     direction = check("direction", direction, "R 3", dims, like=networks.table).detach()
     if not has_ngp_kernel(networks.table, backend):
-        options = stop_below, max_samples_per_ray
-        return ngp_render_reference(networks, origin, direction, lattice, shows, *options)
+        return ngp_render_reference(networks, origin, direction, lattice, shows, stop_below)
     return torch.ops.nerfcore.ngp_render(
-        *_arguments(networks), origin, direction, *_lattice_arguments(lattice), stop_below, max_samples_per_ray, shows
+        *_arguments(networks), origin, direction, *_lattice_arguments(lattice), stop_below, lattice.max_samples, shows
     )
 
 
@@ -157,12 +171,12 @@ def _matrices(name: str, weights: Sequence[Tensor], width: int, like: Tensor) ->
 @torch.enable_grad()
 def ngp_loss_reference(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, background: Tensor, truth: Tensor,
-    grad_table: TouchedGradient, jitter: Tensor | None, stop_below: float, max_samples_per_ray: int,
+    grad_table: TouchedGradient, jitter: Tensor | None, stop_below: float,
 ) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
     """The same from the references of the operations, by automatic differentiation."""
     table, *matrices = (t.detach().requires_grad_() for t in (networks.table, *networks.density, *networks.color))
     density, color = matrices[: len(networks.density)], matrices[len(networks.density) :]
-    samples = _samples_reference(origin, direction, lattice, jitter, max_samples_per_ray)
+    samples = _samples_reference(origin, direction, lattice, jitter)
     sigma, rgb = _field_reference(
         replace(networks, table=table, density=density, color=color), origin, direction, samples
     )
@@ -177,10 +191,9 @@ def ngp_loss_reference(
 @torch.no_grad()
 def ngp_render_reference(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float, stop_below: float,
-    max_samples_per_ray: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same from the references of the operations."""
-    samples = _samples_reference(origin, direction, lattice, None, max_samples_per_ray)
+    samples = _samples_reference(origin, direction, lattice, None)
     sigma, rgb = _field_reference(networks, origin, direction, samples)
     _, opacity, distance, weights = composite_reference(sigma, rgb, samples, stop_below)
     shown = torch.where(weights > shows, weights, 0)
@@ -190,12 +203,12 @@ def ngp_render_reference(
 
 
 def _samples_reference(
-    origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor | None, max_samples_per_ray: int
+    origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor | None
 ) -> Samples:
     t_in, t_out = intersect_box_reference(origin, direction, origin.new_zeros(3), origin.new_ones(3), lattice.near)
     return march_rays_reference(
         origin, direction, t_in, t_out, lattice.bits, lattice.resolution, lattice.cascades, lattice.step,
-        lattice.cone_angle, jitter, max_samples_per_ray,
+        lattice.cone_angle, jitter, lattice.max_samples,
     )
 
 

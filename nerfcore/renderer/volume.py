@@ -32,10 +32,12 @@ class Marching:
         side = 0.5 ** (cascades - 1)
         return cls(step=3**0.5 / 512 * side, cone_angle=0.0 if cascades == 1 else 1 / 256, near=0.1 * side)
 
-    def lattice(self, occupancy: OccupancyGrid, stride: float = 1.0) -> SampleLattice:
+    def lattice(
+        self, occupancy: OccupancyGrid, stride: float = 1.0, max_samples: int = SampleLattice.max_samples
+    ) -> SampleLattice:
         """The samples that rays have in the occupied cells, with steps ``stride`` times as long."""
         grid = occupancy.bits, occupancy.resolution, occupancy.cascades
-        return SampleLattice(*grid, stride * self.step, stride * self.cone_angle, self.near)
+        return SampleLattice(*grid, stride * self.step, stride * self.cone_angle, self.near, max_samples)
 
 
 SHOWS = 2e-5
@@ -50,7 +52,7 @@ def sample_rays(
     near, far = intersect_box(origin, direction, *corners, near=lattice.near, backend=backend)
     return march_rays(
         origin, direction, near, far, lattice.bits, lattice.resolution, lattice.cascades, lattice.step,
-        lattice.cone_angle, jitter, backend=backend,
+        lattice.cone_angle, jitter, lattice.max_samples, backend=backend,
     )
 
 

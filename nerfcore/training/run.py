@@ -81,6 +81,8 @@ def train(
     trainer = Trainer(scene, config, device)
     trainer.started = started
     run = Run(trainer.model({}), config, out)
+    memory_limit = sum(trainer.memory_limit().values())
+    tell(Progress("ready", memory_limit=memory_limit))
     if resume:
         run.history = _restore(trainer, out)
     try:
@@ -106,6 +108,7 @@ def train(
         samples_per_second=trainer.samples / train_seconds,
         device=device,
         backend=_backend_used(config, device),
+        memory_limit_bytes=memory_limit,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         seed=config.seed,
         version=__version__,

@@ -20,8 +20,10 @@ from nerfcore.training.config import FIELD_PRESETS, TrainConfig
 from nerfcore.training.loss import photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.schedule import cosine_decay
+from nerfcore.types import SampleLattice
 
 MIN_LATE_RAYS, MAX_RAYS = 64, 1 << 16
+MAX_SAMPLES = 1 << 22  # of a step, whatever rays meet: bounds its memory
 OCCUPANCY_EVERY = 16  # steps, as in Müller et al. 2022
 FORGET_RAYS = 1 << 18  # enough to meet, many times, every block that a few cameras see
 EARLY_STEPS = 256  # while the whole box still looks occupied
@@ -35,8 +37,8 @@ OCCUPANCY_STATE = ("sweep", "draw", "threshold")
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. stage: loading, training, evaluating or saving; rates are over the time since the last
-    report."""
+    """Where a run stands. stage: loading, ready, training, evaluating or saving; rates are over the time since the last
+    report. memory_limit: bytes that training can need at most, see :meth:`Trainer.memory_limit`."""
 
     stage: str
     step: int = 0
@@ -48,6 +50,7 @@ class Progress:
     rays_per_second: float = 0.0
     samples_per_second: float = 0.0
     num_rays: int = 0
+    memory_limit: int = 0
 
 
 class Trainer:
@@ -102,7 +105,7 @@ class Trainer:
         rays, pixel = self.pixels.sample(self.num_rays, self.generator)
         origin = self.scene.transform.to_box(rays.origin)
         jitter, background = self._random(len(rays)), self._random(len(rays), 3)
-        lattice = self.marching.lattice(self.occupancy, march_stride(self.fraction))
+        lattice = self.marching.lattice(self.occupancy, march_stride(self.fraction), most_samples_per_ray(len(rays)))
         # the same random background behind picture and prediction: only what is really there can match it
         truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
         self.loss, samples, weights, gradients = photometric_loss(
@@ -126,6 +129,19 @@ class Trainer:
         if self.rays - self.rays_at_forget > FORGET_RAYS and not early:
             self.occupancy.forget_hidden()
             self.rays_at_forget = self.rays
+
+    def memory_limit(self) -> dict[str, int]:
+        """Bytes that training can need at most, by what for: the photographs with a direction for every pixel of every
+        camera, the field with its gradient and moments, the occupancy grid and its update, and one step."""
+        field = sum(p.nbytes for p in self.field.parameters())
+        pixels = (self.pixels.pixel_bytes, self.pixels.directions)
+        longest = most_samples_per_ray(self.config.min_rays)
+        return {
+            "photographs": sum(t.nbytes for t in pixels),
+            "field": 4 * field,
+            "occupancy": 40 * len(self.occupancy.density),
+            "step": self.field.step_bytes(MAX_SAMPLES, longest, torch.get_num_threads()) + MAX_RAYS * 200,
+        }
 
     def check_finite(self) -> None:
         """Names the first tensor that went bad."""
@@ -169,6 +185,11 @@ class Trainer:
 
     def _random(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)
+
+
+def most_samples_per_ray(num_rays: int) -> int:
+    """Of a step of so many rays, so that all together have at most MAX_SAMPLES."""
+    return min(SampleLattice.max_samples, MAX_SAMPLES // num_rays)
 
 
 def march_stride(fraction: float) -> float:

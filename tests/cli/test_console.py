@@ -31,6 +31,11 @@ def test_a_log_has_a_line_every_ten_seconds_and_for_each_stage(monkeypatch):
     assert lines == ["loading   0%", f"training  25% {rest}", f"training  40% {rest}", "saving 100%"]
 
 
+def test_memory_is_stated_before_the_run():
+    shown = log_of(progress("ready", 0.0, memory_limit=3 * 2**29), progress())
+    assert shown.startswith("memory: training needs at most 1.5 GiB beside the program itself\n")
+
+
 def test_a_terminal_gets_a_bar():
     shown = log_of(progress("loading", 0.0), progress(), terminal=True)
     assert "━" in shown and "1 min 35 s left" in shown and "1.3M samples/s" in shown and "…" not in shown

@@ -1,6 +1,9 @@
-"""NGPField: shapes and ranges · backend = reference · gradients · normals by differences · what rebuilds it."""
+"""NGPField: memory of a step · shapes and ranges · backend = reference · gradients · normals by differences · what rebuilds it."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,3 +109,35 @@ def test_extreme_parameters_give_finite_density_and_gradient(value):
     sigma, _ = field.density(x)
     sigma.sum().backward()
     assert torch.isfinite(sigma).all() and all(torch.isfinite(p.grad).all() for p in [field.table, *field.density_mlp])
+
+
+MEASURE = """
+import torch
+from nerfcore.fields import NGPField
+from nerfcore.types import SampleLattice
+
+field = NGPField(log2_table=12, finest=64)  # weights are zero: thin fog, in which light reaches every sample
+occupied = torch.full((8,), 255, dtype=torch.uint8)
+
+def step(rays, most):
+    lattice = SampleLattice(occupied, 4, 1, 1e-3, max_samples=most)
+    direction = torch.nn.functional.normalize(torch.randn(rays, 3), dim=-1)
+    noise = torch.rand(rays), torch.rand(rays, 3), torch.rand(rays, 3)
+    return len(field.fused_loss(torch.full((rays, 3), 0.5), direction, lattice, *noise, rays * most)[1])
+
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
+
+step(4, 4)
+before = peak()
+assert step(4096, 128) == 4096 * 128
+print(peak() - before, field.step_bytes(4096 * 128, 128, torch.get_num_threads()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_step_needs_no_more_memory_than_stated(kernels):
+    """The worst case: every sample of every ray is kept. The bound must not be idle talk either."""
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    needed, bound = map(int, done.stdout.split())
+    assert needed <= bound < 8 * needed

@@ -97,6 +97,16 @@ def test_rays_follow_the_samples_they_need(scene):
     assert 0.5 < (trainer.samples - samples) / 20 / SMALL.samples_per_step < 1.5
 
 
+def test_a_step_never_has_more_samples_than_its_memory_is_stated_for(scene, monkeypatch):
+    """Everything is occupied and thin: rays would have hundreds of samples."""
+    monkeypatch.setattr(trainer_module, "MAX_SAMPLES", 4096)
+    trainer = Trainer(scene, dataclasses.replace(SMALL, min_rays=512))
+    trainer.step()
+    assert 2048 < trainer.samples <= 4096
+    limit = trainer.memory_limit()
+    assert set(limit) == {"photographs", "field", "occupancy", "step"} and all(n > 0 for n in limit.values())
+
+
 @pytest.mark.parametrize("name", ["table", "color_mlp.1"])
 def test_a_bad_tensor_is_named(scene, name):
     trainer = run(Trainer(scene, SMALL), 1)
