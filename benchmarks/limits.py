@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from nerfcore import _extension
+from nerfcore import _extension, _toolchain
 from nerfcore.errors import BuildError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -103,7 +103,7 @@ def _sgemm_flops(threads: int, rows: int) -> dict[str, float]:
 
 def _program() -> Path:
     """limits.cpp, compiled for this machine; kept among the builds of the kernels under a digest of its source."""
-    compiler, version = _extension.find_compiler()
+    compiler, version = _toolchain.find_compiler()
     name = f"limits-{digest([SOURCE], compiler, version, *FLAGS)}"
     program = _extension.cache_dir() / name
     if not program.is_file():

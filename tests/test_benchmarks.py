@@ -63,7 +63,9 @@ def test_training_step(kernels, tmp_path, monkeypatch, capsys):
     assert set(result) == HEADER | {"quick"}
     assert [row["size"] for row in result["rows"]] == ["default", "paper"]
     for row in result["rows"]:
-        assert set(row["samples_per_second"]) == {"kernel", "reference"} and row["kernel_over_reference"] > 0
+        assert set(row["samples_per_second"]) == {"kernel", "modular", "reference"} and row["kernel_over_reference"] > 0
+        assert set(row["floor"]) == {"networks", "reads", "additions", "Adam"} and min(row["floor"].values()) > 0
+        assert row["kernel_over_floor"] > 0 and 0 < row["touched"]
         assert row["no_peer"] and row["reference_over_peer"] is None
     assert "NERFCORE_PEERS is not set" in capsys.readouterr().out
 
