@@ -26,6 +26,7 @@ bench: $(READY)
 	$(PY) benchmarks/growth.py --json benchmarks/results/cpu-growth.json
 	$(PY) benchmarks/ops.py --json benchmarks/results/cpu-ops.json
 	$(PY) benchmarks/step.py --json benchmarks/results/cpu-step.json
+	$(PY) benchmarks/deterministic.py --json benchmarks/results/cpu-deterministic.json
 	$(PY) docs/performance.py
 
 docs: $(READY)

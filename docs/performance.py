@@ -28,8 +28,9 @@ def main() -> None:
         "or those of its benchmark, have changed since it was measured is marked as stale.",
     ]
     for name, table, by_row in (
-        ("cpu-quality", quality, True), ("cpu-scenes", scenes, False), ("cpu-step", step, False), ("cpu-peers", peers, True),
-        ("cpu-growth", growth, True), ("cpu-ops", operations, True),
+        ("cpu-quality", quality, True), ("cpu-scenes", scenes, False), ("cpu-step", step, False),
+        ("cpu-deterministic", deterministic, False), ("cpu-peers", peers, True), ("cpu-growth", growth, True),
+        ("cpu-ops", operations, True),
     ):
         path = RESULTS / f"{name}.json"
         if path.is_file():
@@ -87,6 +88,17 @@ def quality(result: dict) -> list[str]:
         "400 x 400 on white, builtin: 200 x 200."
     )
     return ["## Time to quality", said, "\n".join(lines)]
+
+
+def deterministic(result: dict) -> list[str]:
+    (r,) = result["rows"]
+    bits = "the same bits" if r["equal"] else "DIFFERENT bits"
+    said = (
+        f"Over {r['runs']} runs and over {' and '.join(map(str, r['threads']))} threads, `deterministic=True` gives {bits} "
+        f"({r['row']}), at {r['price']:.2f} times the time without it (target ≤ {r['target']:g}). On a CPU the kernels have no "
+        "faster, less orderly way, so it is always on there."
+    )
+    return ["## Repeatable bits", said]
 
 
 def step(result: dict) -> list[str]:

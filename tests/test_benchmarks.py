@@ -183,3 +183,20 @@ def test_growth_curves(kernels, tmp_path, capsys):
         assert len(curve["x"]) == len(curve["ns"]) == len(curve["ms"]["busy"]) and min(curve["ns"]) > 0
         assert curve["growth"] is None and curve["target"] is None  # the sizes of the target are not among the small ones
     assert "fused training step against levels" in capsys.readouterr().out
+
+
+def test_repeatable_bits(kernels, tmp_path, capsys):
+    out = tmp_path / "deterministic.json"
+    runpy.run_path(str(BENCHMARKS / "deterministic.py"))["main"](["--steps", "3", "--json", str(out)])
+    (row,) = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert row["equal"] and row["price"] > 0 and "equal to the bit" in capsys.readouterr().out
+
+
+def test_time_to_quality(kernels, tmp_path, monkeypatch, capsys):
+    """One second instead of fifteen; a scene that is not there is skipped with a sentence."""
+    names = runpy.run_path(str(BENCHMARKS / "quality.py"))
+    assert {mark.scene for mark in names["MARKS"]} == {"builtin", "fox", "chair"}
+    row = names["train_once"](names["Mark"]("builtin", 1, None), None, 0)
+    assert row["psnr"] > 10 and row["steps"] > 0 and 0 < row["busy"] and row["wall"] >= 1
+    names["main"](["--rows", "fox@15", "--json", str(tmp_path / "quality.json")])
+    assert "fox@15: skipped, because FOLDER has no fox" in capsys.readouterr().out

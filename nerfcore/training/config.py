@@ -29,6 +29,7 @@ class TrainConfig:
     downscale: int = 1  # K: photographs are reduced by a K x K box mean
     preset: Preset = "default"  # size of the field: fast is soonest fair, best is last to stop improving
     seed: int = 0  # of every random number
+    deterministic: bool = False  # the same bits from the same seed and steps; on the CPU they always are
     device: str = "auto"
     backend: str = "auto"
     samples_per_step: int = 1 << 14  # the number of rays follows from it

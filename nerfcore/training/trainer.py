@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
-from nerfcore.errors import NerfcoreError
+from nerfcore.errors import BackendError, NerfcoreError
 from nerfcore.fields import FIELDS
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.occupancy import OccupancyGrid
@@ -60,6 +60,8 @@ class Trainer:
     """
 
     def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu"):
+        if config.deterministic and device != "cpu":
+            raise BackendError(f"deterministic training is not there yet on {device}; give device=cpu, or leave it out")
         self.scene, self.config, self.device = scene, config, device
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.pixels = PixelSampler(scene.train, device)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nerfcore
-from nerfcore.errors import NerfcoreError
+from nerfcore.errors import BackendError, NerfcoreError
 from nerfcore.training import trainer as trainer_module
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
@@ -47,6 +47,11 @@ def test_same_seed_same_bits_for_any_number_of_threads(scene):
         torch.set_num_threads(threads)
     same(trained[1], trained[2])
     same(trained[0], trained[1])
+
+
+def test_deterministic_is_refused_where_it_cannot_be_kept(scene):
+    with pytest.raises(BackendError, match="deterministic training is not there yet on cuda; give device=cpu"):
+        Trainer(scene, dataclasses.replace(SMALL, deterministic=True), "cuda")
 
 
 def test_another_seed_is_another_run(scene):
