@@ -156,7 +156,7 @@ class Crew:
             worker.prepare(name, row.work.small())
             error = largest_error(worker.result(), truth)
             if not error <= LARGEST_ERROR:
-                raise PeerError(f"{library} computes something else: the largest relative error is {error:.2g}")
+                raise PeerError(library, f"{library} computes something else: largest relative error {error:.2g}")
             worker.prepare(name, work)
         except PeerError:
             self.dismiss(library)
@@ -176,15 +176,15 @@ class Crew:
 
 
 def largest_error(result: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> float:
-    """Over the largest magnitude of each array; infinite where the shapes differ. What a peer does not give in a form
-    that can be compared, it leaves out."""
-    errors = [0.0 if "out" in result or result.keys() == truth.keys() else np.inf]
+    """Over the largest magnitude of each array; infinite where shapes differ or the first array is absent. A peer may
+    leave out others, which it does not give in a form that can be compared."""
+    if next(iter(truth)) not in result or any(value.shape != truth[name].shape for name, value in result.items()):
+        return np.inf
+    errors = []
     for name, value in result.items():
         true = truth[name].astype(np.float64)
-        if value.shape != true.shape:
-            return np.inf
-        errors.append(float(np.abs(value - true).max(initial=0) / max(np.abs(true).max(initial=0), 1e-30)))
-    return max(errors)
+        errors.append(np.abs(value - true).max(initial=0) / max(np.abs(true).max(initial=0), 1e-30))
+    return float(np.max(errors))  # NaN if one of them is
 
 
 def measure(row: Row, crew: Crew, limits: Limits, quick: bool) -> dict:
@@ -197,10 +197,10 @@ def measure(row: Row, crew: Crew, limits: Limits, quick: bool) -> dict:
             workers[library], errors[library] = crew.prepared(library, row, work, truth)
         except PeerError as error:
             absent[library] = str(error)
+        if OURS in absent:
+            raise NerfcoreError(f"{row.name}: {absent[OURS]}")
     times = timed(workers, absent, crew, quick)
     crew.rest()
-    if OURS not in times:
-        raise NerfcoreError(f"{row.name}: {absent[OURS]}")
     ours, cost = times[OURS], row.arms.cost(work)
     peers = {name: t for name, t in times.items() if name != OURS}
     strongest = min(peers, key=lambda name: peers[name].busy, default=None)
@@ -240,10 +240,11 @@ def timed(workers: dict[str, Worker], absent: dict[str, str], crew: Crew, quick:
         try:
             return take_turns(arms, 0.0 if quick else 2.0, 3, 0.0 if quick else TURN)
         except PeerError as error:
-            library = next(name for name in workers if str(error).count(name))
-            absent[library] = str(error)
-            workers.pop(library)
-            crew.dismiss(library)
+            if error.library == OURS:
+                raise NerfcoreError(str(error)) from error
+            absent[error.library] = str(error)
+            workers.pop(error.library)
+            crew.dismiss(error.library)
 
 
 def versions(libraries: Iterable[str]) -> dict[str, str]:

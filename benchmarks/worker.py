@@ -26,12 +26,16 @@ PACKAGES = {
     "skimage": "scikit-image", "mcubes": "PyMCubes",
 }
 """The package that holds each library, by the name that it is imported by."""
-KEPT = 2**40  # bytes; what a process has freed stays with it, so that no call pays for new pages
+KEPT = 2**40  # bytes; what a process has freed mostly stays with it, so that few calls pay for new pages
 PATIENCE = 120  # seconds that a library may take to prepare, or for one turn
 
 
 class PeerError(Exception):
     """A library cannot take part; the message is one sentence that says why."""
+
+    def __init__(self, library: str, sentence: str):
+        super().__init__(sentence)
+        self.library = library
 
 
 def absence(library: str) -> str:
@@ -46,7 +50,7 @@ class Worker:
 
     def __init__(self, library: str, threads: int):
         if reason := absence(library):
-            raise PeerError(reason)
+            raise PeerError(library, reason)
         self.library = library
         self.pipe, other = Pipe()
         fixed = {
@@ -87,12 +91,12 @@ class Worker:
             self.pipe.send(question)
             if not self.pipe.poll(PATIENCE):
                 self.process.kill()
-                raise PeerError(f"{self.library} took longer than {PATIENCE} s")
+                raise PeerError(self.library, f"{self.library} took longer than {PATIENCE} s")
             succeeded, answer = self.pipe.recv()
         except (EOFError, OSError) as error:
-            raise PeerError(f"the process of {self.library} ended") from error
+            raise PeerError(self.library, f"the process of {self.library} ended") from error
         if not succeeded:
-            raise PeerError(answer)
+            raise PeerError(self.library, f"{self.library} raised {answer}")
         return answer
 
 
