@@ -8,6 +8,7 @@
 #include "bindings/mlp.h"
 #include "bindings/ngp.h"
 #include "bindings/occupancy.h"
+#include "bindings/pdf.h"
 #include "bindings/spherical_harmonics.h"
 
 TORCH_LIBRARY(nerfcore, m) {
@@ -20,5 +21,6 @@ TORCH_LIBRARY(nerfcore, m) {
   nerfcore::register_mlp(m);
   nerfcore::register_ngp(m);
   nerfcore::register_occupancy(m);
+  nerfcore::register_pdf(m);
   nerfcore::register_spherical_harmonics(m);
 }

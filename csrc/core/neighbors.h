@@ -73,7 +73,7 @@ template <class V> struct NeighborsInVector {
     for (int i = 0; i < n; ++i) p[i] = v[i];
   }
 #endif
-  static Mask<V> first(int n) { return numbers(Lanes()) < n; }
+  static Mask<V> first(int n) { return integers(Lanes()) < n; }
   static int leading(Mask<V> mask) { return __builtin_ctz(~lane_bits(mask)); }
 
   static V last_everywhere(V v) { return pick<Constant<kCount - 1>>(v, v); }
@@ -106,7 +106,7 @@ template <class V> struct NeighborsInVector {
 
  private:
   using Lanes = std::make_index_sequence<kCount>;
-  template <size_t... I> static Mask<V> numbers(std::index_sequence<I...>) { return Mask<V>{int(I)...}; }
+  template <size_t... I> static Mask<V> integers(std::index_sequence<I...>) { return Mask<V>{int(I)...}; }
   template <class Index> static V pick(V a, V b) { return shuffle<Index>(a, b, Lanes()); }
   static uint32_t bits(int64_t n) { return (1u << (n < 0 ? 0 : n < kCount ? n : kCount)) - 1; }
 
