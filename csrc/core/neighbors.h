@@ -54,10 +54,12 @@ template <class V> struct NeighborsInVector {
 
 #if defined(__AVX512F__)
   static V load(const T* p, int64_t n) {
+    if (__builtin_constant_p(n >= kCount) && n >= kCount) return nerfcore::load(p);
     if constexpr (sizeof(T) == 4) return (V)_mm512_maskz_loadu_ps(__mmask16(bits(n)), p);
     else return (V)_mm512_maskz_loadu_pd(__mmask8(bits(n)), p);
   }
   static void store(T* p, V v, int64_t n) {
+    if (__builtin_constant_p(n >= kCount) && n >= kCount) return nerfcore::store(p, v);
     if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, __mmask16(bits(n)), (__m512)v);
     else _mm512_mask_storeu_pd(p, __mmask8(bits(n)), (__m512d)v);
   }
@@ -65,12 +67,14 @@ template <class V> struct NeighborsInVector {
   static V load(const T* p, int64_t n) {
     if (n >= kCount) return nerfcore::load(p);
     V v{};
-    for (int i = 0; i < n; ++i) v[i] = p[i];
+    for (int i = 0; i < kCount; ++i)
+      if (i < n) v[i] = p[i];
     return v;
   }
   static void store(T* p, V v, int64_t n) {
     if (n >= kCount) return nerfcore::store(p, v);
-    for (int i = 0; i < n; ++i) p[i] = v[i];
+    for (int i = 0; i < kCount; ++i)
+      if (i < n) p[i] = v[i];
   }
 #endif
   static Mask<V> first(int n) { return integers(Lanes()) < n; }
@@ -103,6 +107,22 @@ template <class V> struct NeighborsInVector {
     return pick<Modulo<PART>>(v, broadcast(triple[2]));  // lane 2 of two is the first of the other vector
   }
   template <int PART> static V tripled(V v) { return pick<Third<PART>>(v, v); }
+  template <int PART> static V interleaved(const V* axes) {  // part PART of the triples of three axes
+    return pick<Interleave<PART, 1>>(pick<Interleave<PART, 0>>(axes[0], axes[1]), axes[2]);
+  }
+  // Lane i of vector j becomes lane j of vector i.
+  template <int STEP = 1> static void transpose(V* v) {
+    if constexpr (STEP < kCount) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kCount; ++i) {
+        if (i & STEP) continue;
+        const V a = v[i], b = v[i + STEP];
+        v[i] = pick<Swap<STEP, 0>>(a, b);
+        v[i + STEP] = pick<Swap<STEP, 1>>(a, b);
+      }
+      transpose<2 * STEP>(v);
+    }
+  }
 
  private:
   using Lanes = std::make_index_sequence<kCount>;
@@ -121,6 +141,15 @@ template <class V> struct NeighborsInVector {
   };
   template <int PART> struct Modulo {
     static constexpr int at(int i) { return (PART * kCount + i) % 3; }
+  };
+  template <int STEP, int SECOND> struct Swap {
+    static constexpr int at(int i) { return SECOND ? (i & STEP ? kCount + i : i + STEP) : i & STEP ? kCount + i - STEP : i; }
+  };
+  template <int PART, int TURN> struct Interleave {  // first x and y, then z among them
+    static constexpr int at(int i) {
+      const int axis = (PART * kCount + i) % 3, lane = (PART * kCount + i) / 3;
+      return TURN == 0 ? (axis == 1 ? kCount + lane : lane) : axis == 2 ? kCount + lane : i;
+    }
   };
   // First out of the vectors 0 and 1, leaving room for those of vector 2, which the second turn adds.
   template <int AXIS, int TURN> struct EveryThird {

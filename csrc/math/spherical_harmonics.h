@@ -1,7 +1,8 @@
 // Real spherical harmonics of bands 0 to 3 as polynomials in x, y, z (Ramamoorthi and Hanrahan 2001; the order and signs of
 // Müller et al. 2022): band l has components m = -l ... l, the Condon-Shortley phase is kept.
+// V is a number, or a SIMD vector of them, for as many directions side by side (core/lanes.h).
 #pragma once
-#include "core/platform.h"
+#include "core/lanes.h"
 
 namespace nerfcore {
 
@@ -16,15 +17,16 @@ constexpr double kSh32 = 1.4453057213202771;   // sqrt(105 / 16 pi)
 constexpr double kSh33 = 0.59004358992664352;  // sqrt(35 / 32 pi)
 
 // out[degree^2]: bands 0 to degree - 1 at the direction d.
-template <class T> NC_HD void spherical_harmonics_basis(const T* d, int degree, T* out) {
-  const T x = d[0], y = d[1], z = d[2];
-  out[0] = T(kSh00);
+template <class V> NC_HD void spherical_harmonics_basis(const V* d, int degree, V* out) {
+  using T = Element<V>;
+  const V x = d[0], y = d[1], z = d[2];
+  out[0] = splat<V>(T(kSh00));
   if (degree < 2) return;
   out[1] = -T(kSh1) * y;
   out[2] = T(kSh1) * z;
   out[3] = -T(kSh1) * x;
   if (degree < 3) return;
-  const T xx = x * x, yy = y * y, zz = z * z, xy = x * y, yz = y * z, xz = x * z;
+  const V xx = x * x, yy = y * y, zz = z * z, xy = x * y, yz = y * z, xz = x * z;
   out[4] = T(kSh21) * xy;
   out[5] = -T(kSh21) * yz;
   out[6] = T(kSh20) * (T(3) * zz - T(1));
@@ -41,9 +43,10 @@ template <class T> NC_HD void spherical_harmonics_basis(const T* d, int degree, 
 }
 
 // Adjoint: grad_d[3] = sum_i grad_out[i] d out[i] / d (x, y, z).
-template <class T> NC_HD void spherical_harmonics_basis_backward(const T* d, int degree, const T* g, T* grad_d) {
-  const T x = d[0], y = d[1], z = d[2];
-  T gx = T(0), gy = T(0), gz = T(0);
+template <class V> NC_HD void spherical_harmonics_basis_backward(const V* d, int degree, const V* g, V* grad_d) {
+  using T = Element<V>;
+  const V x = d[0], y = d[1], z = d[2];
+  V gx{}, gy{}, gz{};
   if (degree > 1) {
     gx -= T(kSh1) * g[3];
     gy -= T(kSh1) * g[1];
@@ -55,8 +58,8 @@ template <class T> NC_HD void spherical_harmonics_basis_backward(const T* d, int
     gz += T(6 * kSh20) * z * g[6] - T(kSh21) * (y * g[5] + x * g[7]);
   }
   if (degree > 3) {
-    const T xx = x * x, yy = y * y, zz = z * z, xy = x * y, yz = y * z, xz = x * z;
-    const T band1 = T(kSh31) * (T(1) - T(5) * zz);
+    const V xx = x * x, yy = y * y, zz = z * z, xy = x * y, yz = y * z, xz = x * z;
+    const V band1 = T(kSh31) * (T(1) - T(5) * zz);
     gx += T(3 * kSh33) * ((yy - xx) * g[15] - T(2) * xy * g[9]) + T(2 * kSh32) * (yz * g[10] + xz * g[14]) + band1 * g[13];
     gy += T(3 * kSh33) * ((yy - xx) * g[9] + T(2) * xy * g[15]) + T(2 * kSh32) * (xz * g[10] - yz * g[14]) + band1 * g[11];
     gz += T(2 * kSh32) * xy * g[10] + T(kSh32) * (xx - yy) * g[14] - T(10 * kSh31) * (yz * g[11] + xz * g[13]) +

@@ -104,6 +104,21 @@ def test_a_lower_degree_is_a_prefix(backend, device, degree):
     assert torch.equal(spherical_harmonics(direction, degree, backend=backend), every[:, : degree**2])
 
 
+@pytest.mark.parametrize("degree", [1, 2, 3, 4])
+@pytest.mark.parametrize("n", [1, 7, 16, 17, 1025])
+def test_a_direction_does_not_feel_its_neighbors(backend, device, degree, n):
+    """Any number of directions give the bits that they give alone, values and gradients, and nothing else is written."""
+    direction = random_directions(9, n).to(device).requires_grad_()
+    values = spherical_harmonics(direction, degree, backend=backend)
+    gradient = torch.autograd.grad(values.sum(), direction)[0] if degree > 1 else None
+    for i in {0, n // 2, n - 1}:
+        one = direction.detach()[i : i + 1].requires_grad_()
+        alone = spherical_harmonics(one, degree, backend=backend)
+        assert torch.equal(alone[0], values[i])
+        if degree > 1:
+            assert torch.allclose(torch.autograd.grad(alone.sum(), one)[0][0], gradient[i], rtol=1e-6, atol=1e-6)
+
+
 def test_opposite_directions_flip_the_odd_bands(backend, device):
     direction = random_directions(5).to(device)
     sign = torch.tensor([1.0] + [-1.0] * 3 + [1.0] * 5 + [-1.0] * 7, device=device)
