@@ -8,12 +8,12 @@ template <class T> class Buffer;
 // A row is the run of Z samples along z at one (x, y); rows are numbered x * Y + y.
 struct VolumeBits {
   int64_t nx, ny, nz;  // samples along each axis
-  uint64_t* inside;    // [X * Y, words()] a bit a sample; neighbouring words share one; bits past Z are 0
+  uint64_t* inside;    // [X * Y, words()] a bit a sample; neighbouring words share one; bits past Z repeat the last
 
   NC_HD int64_t words() const { return (nz - 2) / kWordCells + 1; }
   NC_HD int64_t samples(int64_t w) const { return min_of<int64_t>(kWordSamples, nz - w * kWordCells); }
   NC_HD uint64_t cells(int64_t w) const { return bits_below(samples(w) - 1); }
-  NC_HD uint64_t own(int64_t w) const { return bits_below(w + 1 < words() ? kWordCells : kWordSamples); }  // all but the shared one
+  NC_HD uint64_t own(int64_t w) const { return bits_below(w + 1 < words() ? kWordCells : samples(w)); }  // not the next word's
   NC_HD uint64_t word(int64_t row, int64_t w) const { return inside[row * words() + w]; }
 
   // The row at x + 1 or y + 1; at the border, where there is none, the row itself, to which it has no crossed edges.
@@ -101,15 +101,14 @@ template <class T> struct EmitRows {
     const int64_t *here = vertex_offset + 3 * row, *right = here + 3, *back = here + 3 * bits.ny;  // rows at y + 1 and at x + 1
     int64_t *face = faces + 3 * face_offset[row], *end = faces + 3 * face_offset[row + 1];
     if (face == end) return;
-    int64_t vertex[kRunningEdges + 4] = {here[0], right[0], here[1], back[1], here[2], right[2], back[2], back[5]};
+    int64_t vertex[2 * kRunningEdges] = {here[0], right[0], here[1], back[1], here[2], right[2], back[2], back[5]};
     for (int64_t w = 0; face < end; ++w) {
       uint64_t rows[4];
       for (uint64_t left = bits.surface(row, w, rows); left; left &= left - 1) {
         const CellCase& cell = scan.table[cell_case(rows, lowest_bit(left))];
-        for (int e = 0; e < 4; ++e) vertex[kRunningEdges + e] = vertex[e] + cell.crossed[e];
+        for (int e = 0; e < kRunningEdges; ++e) vertex[kRunningEdges + e] = vertex[e] + cell.crossed[e];
         for (int n = 0; n < 3 * cell.num_triangles; ++n) face[n] = vertex[int(cell.edges[n])];
-        NC_AS_VECTOR
-        for (int e = 0; e < kRunningEdges; ++e) vertex[e] += cell.crossed[e];
+        for (int e = 0; e < kRunningEdges; ++e) vertex[e] = vertex[kRunningEdges + e];
         face += 3 * cell.num_triangles;
       }
     }

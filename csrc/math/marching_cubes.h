@@ -8,13 +8,6 @@
 #pragma once
 #include "core/platform.h"
 
-// A short loop that the compiler turns into one vector operation, unless it unrolls it first.
-#ifdef __CUDACC__
-#define NC_AS_VECTOR
-#else
-#define NC_AS_VECTOR _Pragma("GCC unroll 1")
-#endif
-
 namespace nerfcore {
 
 constexpr int kWordSamples = 64, kWordCells = kWordSamples - 1;
@@ -44,11 +37,12 @@ NC_HD int lowest_bit(uint64_t word) {  // word != 0
 
 NC_HD uint64_t bits_below(int64_t n) { return n < 64 ? (uint64_t(1) << n) - 1 : ~uint64_t(0); }  // bits 0 .. n - 1
 
-// Bit k says whether values[k] is inside, that is above iso; count <= 64. A value that is not finite makes `zeros` a NaN.
+// Bit k says whether values[k] is inside, that is above iso; 0 < count <= 64, and bits past it repeat the last. A value that is not
+// finite makes `zeros` a NaN.
 template <class T> NC_HD uint64_t inside_bits(const T* values, int64_t count, T iso, T* zeros) {
   uint64_t word = 0;
   for (int64_t k = 0; k < count; ++k) word |= uint64_t(values[k] > iso) << k, *zeros += T(0) * values[k];
-  return word;
+  return values[count - 1] > iso ? word | ~bits_below(count) : word;
 }
 
 // Where the value passes iso between two neighbouring samples, one of them inside: 0 at a, 1 at b. Clamped, for values whose
@@ -58,7 +52,7 @@ template <class T> NC_HD T crossing_at(T a, T b, T iso) { return clamp((iso - a)
 // The cells with corners on both sides, from the words of their four rows.
 NC_HD uint64_t surface_cells(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
   const uint64_t any = a | b | c | d, all = a & b & c & d;
-  return (any | any >> 1) & ~(all & all >> 1);
+  return (any | any >> 1) & ~(all & all >> 1) & bits_below(kWordCells);
 }
 
 NC_HD int cell_case(const uint64_t* rows, int k) {

@@ -8,6 +8,8 @@ import torch
 from nerfcore.ops.marching_cubes import CELL_FACES, EDGES, marching_cubes, marching_cubes_reference, triangle_table
 
 DTYPES = (torch.float32, torch.float64)
+# a word holds 63 cells along z, a chunk 16 planes along x
+SHAPES = [(2, 2, 2), (5, 4, 3), (3, 9, 64), (4, 3, 65), (3, 3, 131), (17, 3, 63), (35, 2, 127), (16, 5, 128), (2, 33, 2)]
 
 
 def grid(n, dtype=torch.float64):
@@ -74,7 +76,7 @@ def euler_characteristic(vertices, faces):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(2, 2, 2), (5, 4, 3), (3, 9, 64), (4, 3, 65), (3, 3, 131)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_backends_give_the_same_mesh(backend, dtype, shape):
     volume = torch.randn(shape, generator=torch.Generator().manual_seed(7), dtype=dtype)
     vertices, faces = run(volume, 0.1, backend)
@@ -95,6 +97,25 @@ def test_threads_do_not_change_the_mesh():
         torch.set_num_threads(threads)
     for vertices, faces in meshes[1:]:
         assert torch.equal(vertices, meshes[0][0]) and torch.equal(faces, meshes[0][1])
+
+
+@pytest.mark.parametrize("z", [0, 1, 62, 63, 64, 126, 127, 199])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_flat_surface_lies_where_it_is_wherever_words_end(backend, z, sign):
+    """Rows are all on one side but for one step, so that skipping what is uniform must not skip it."""
+    volume = sign * (torch.arange(201.0) - z - 0.25).expand(20, 4, 201)
+    vertices, faces = run(volume, 0.0, backend)
+    assert torch.equal(vertices[:, 2], torch.full((80,), z + 0.25))
+    assert len(faces) == 19 * 3 * 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("at", [(0, 0, 0), (1, 2, 62), (17, 1, 63), (16, 0, 64), (18, 2, 129)])
+def test_one_value_that_is_not_finite_is_seen(backend, value, at):
+    volume = torch.zeros(19, 3, 130)
+    volume[at] = value
+    with pytest.raises(ValueError, match="volume must be finite"):
+        run(volume, 0.5, backend)
 
 
 def test_sphere_has_its_area_volume_and_no_hole(backend):
