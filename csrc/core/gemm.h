@@ -43,8 +43,9 @@ inline void gemm_block(const T* a, int64_t a_row, int64_t a_k, const T* b, int64
       store(c + i * c_row + v * kLanes<T>, epilogue(sum[i][v], row + i, column + v * kLanes<T>));
 }
 
+// Not inlined: in the middle of a large function the compiler runs out of registers for C.
 template <class T, int VECTORS, class Epilogue>
-inline void gemm_panel(int m, int k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c, int64_t c_row, bool accumulate,
+__attribute__((noinline)) void gemm_panel(int m, int k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c, int64_t c_row, bool accumulate,
                        const Epilogue& epilogue, int column) {
   int i = 0;
   const auto rows = [&](auto count) {

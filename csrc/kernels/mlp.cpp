@@ -23,8 +23,25 @@ template <class T, class P> std::vector<P*> hidden_layers(const std::vector<int>
   return layers;
 }
 
-template <class T> Simd<T> activate(Simd<T> v, OutputActivation kind) {
-  return kind == OutputActivation::kSigmoid ? T(1) / (T(1) + exp_of(-v)) : v;
+// Asks for n values that the next tile reads: they come from memory while this one is computed.
+template <class T> void prefetch(const T* values, int64_t n) {
+  for (int64_t i = 0; i < n; i += kCacheLine / int64_t(sizeof(T))) __builtin_prefetch(values + i, 0, 2);
+}
+
+template <class T> void copy_rows(int rows, int width, const T* from, int from_row, T* to, int to_row) {
+  if (from_row == width && to_row == width) std::memcpy(to, from, size_t(rows) * width * sizeof(T));
+  else
+    for (int i = 0; i < rows; ++i) std::memcpy(to + int64_t(i) * to_row, from + int64_t(i) * from_row, size_t(width) * sizeof(T));
+}
+
+// grad = dL/d(last layer's result) of the rows from `begin`, out_padded apart, zero in the padding.
+template <class T> void last_gradient(const MlpBackward<T>& p, int64_t begin, int rows, int out, int out_padded, T* grad) {
+  if (out < out_padded) std::memset(grad, 0, size_t(rows) * out_padded * sizeof(T));
+  copy_rows(rows, out, p.grad_out + begin * out, out, grad, out_padded);
+  if (p.activation == OutputActivation::kNone) return;
+  for (int i = 0; i < rows; ++i)
+    for (int o = 0; o < out; ++o)
+      grad[i * out_padded + o] = output_activation_backward(p.out[(begin + i) * out + o], grad[i * out_padded + o], p.activation);
 }
 
 }  // namespace
@@ -41,11 +58,12 @@ template <class T> void mlp_forward_cpu(const MlpForward<T>& p, int threads) {
     static thread_local Buffer<T> scratch;
     scratch.make_room(per_tile + int64_t(kTileRows) * out_padded);
     const int rows = int(end - begin);
-    T *last = scratch.data() + per_tile, *y = p.out + begin * out;
+    T *y = p.out + begin * out, *last = out == out_padded ? y : scratch.data() + per_tile;
     const auto hidden = hidden_layers<T>(p.widths, p.hidden ? p.hidden + begin / kTileRows * per_tile : scratch.data());
+    prefetch(p.x + end * in, min_of<int64_t>(kTileRows, p.num_rows - end) * in);
     mlp.forward(rows, p.x + begin * in, in, hidden.data(), last);
-    for (int i = 0; i < rows; ++i) std::memcpy(y + i * out, last + i * out_padded, size_t(out) * sizeof(T));
-    map_in_place(y, int64_t(rows) * out, [&](Simd<T> v) { return activate<T>(v, p.activation); });
+    if (last != y) copy_rows(rows, out, last, out_padded, y, out);
+    if (p.activation == OutputActivation::kSigmoid) map_in_place(y, int64_t(rows) * out, [](Simd<T> v) { return T(1) / (T(1) + exp_of(-v)); });
   });
 }
 
@@ -66,15 +84,14 @@ template <class T> void mlp_backward_cpu(const MlpBackward<T>& p, int threads) {
     for (int64_t tile = chunk * tiles_per_chunk; tile < chunk_end; ++tile) {
       const int64_t begin = tile * kTileRows;
       const int rows = int(min_of<int64_t>(kTileRows, p.num_rows - begin));
-      for (int i = 0; i < rows; ++i)
-        for (int o = 0; o < out_padded; ++o)
-          grad[i * out_padded + o] =
-              o < out ? output_activation_backward(p.out[(begin + i) * out + o], p.grad_out[(begin + i) * out + o], p.activation) : T(0);
+      const int64_t end = begin + rows, next_rows = min_of<int64_t>(kTileRows, p.num_rows - end);
+      prefetch(p.x + end * in, next_rows * in), prefetch(p.grad_out + end * out, next_rows * out);
+      last_gradient(p, begin, rows, out, out_padded, grad);
       const auto hidden = hidden_layers<T>(p.widths, p.hidden + tile * per_tile);
       T* target = !p.grad_x ? nullptr : in == in_padded ? p.grad_x + begin * in : grad_x;
-      mlp.backward(rows, p.x + begin * in, in, hidden.data(), grad, partial.data() + chunk * mlp.partial_size(), target);
-      if (target == grad_x)
-        for (int i = 0; i < rows; ++i) std::memcpy(p.grad_x + (begin + i) * in, grad_x + i * in_padded, size_t(in) * sizeof(T));
+      mlp.backward(rows, p.x + begin * in, in, hidden.data(), grad, partial.data() + chunk * mlp.partial_size(), target,
+                   tile + 1 < tiles ? per_tile : 0);
+      if (target == grad_x) copy_rows(rows, in, grad_x, in_padded, p.grad_x + begin * in, in);
     }
   });
   mlp.sum_partials(partial.data(), chunks, mlp.partial_size(), p.grad_weights);

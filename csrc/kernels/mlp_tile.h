@@ -53,8 +53,10 @@ template <class T> class MlpTile {
 
   // scratch [scratch_size] begins with dL/dout, rows padded(widths[layers]) apart, and is overwritten. Adds to partial
   // [partial_size], the gradients of the padded weights, and sets grad_x, rows padded(widths[0]) apart, unless it is null.
-  // Returns dL/d(first layer's result before its ReLU), rows padded(widths[1]) apart.
-  const T* backward(int rows, const T* x, int64_t x_row, const T* const* hidden, T* scratch, T* partial, T* grad_x) const {
+  // Returns dL/d(first layer's result before its ReLU), rows padded(widths[1]) apart. next_tile: how far behind `hidden` the
+  // activations of the next tile are, which are brought closer meanwhile; 0 if that is unknown.
+  const T* backward(int rows, const T* x, int64_t x_row, const T* const* hidden, T* scratch, T* partial, T* grad_x,
+                    int64_t next_tile = 0) const {
     T *grad = scratch, *next = scratch + int64_t(kTileRows) * widest;
     for (int l = layers - 1; l >= 0; --l) {
       const int columns = padded<T>(widths[l + 1]), fan_in = widths[l], fan_in_padded = padded<T>(fan_in);
@@ -67,7 +69,11 @@ template <class T> class MlpTile {
         break;
       }
       gemm<T>(rows, fan_in_padded, widths[l + 1], grad, columns, 1, w, fan_in_padded, next, fan_in_padded, false,
-              [&](Simd<T> v, int row, int column) { return load(a + row * a_row + column) > Simd<T>{} ? v : Simd<T>{}; });
+              [&](Simd<T> v, int row, int column) {
+                const T* activation = a + row * a_row + column;
+                __builtin_prefetch(activation + next_tile, 0, 2);
+                return load(activation) > Simd<T>{} ? v : Simd<T>{};
+              });
       T* swap = grad;
       grad = next, next = swap;
     }
