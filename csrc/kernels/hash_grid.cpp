@@ -32,23 +32,10 @@ template <class T, int D, int F> void backward_table(const HashGridBackward<T>& 
 template <class T, int D, int F> void backward_x(const HashGridBackward<T>& p, int threads) {
   const int64_t row = int64_t(p.levels.count) * F;
   parallel_for(p.num_points, kPointsPerTask, threads, [&](int64_t begin, int64_t end) {
-    for (int l = 0; l < p.levels.count; ++l) {
-      const GridLevel<T, D, F> level(p.levels, l);
-      const T* table = p.table + int64_t(level.base) * F;
-      level.for_each_block(p.x, begin, end, [&](const CornerBlock<T, D>& block, int64_t first, int n) {
-        for (int i = 0; i < n; ++i) {
-          const T* g = p.grad_out + (first + i) * row + l * F;
-          T value[1 << D], fraction[D];
-          for (int d = 0; d < D; ++d) fraction[d] = block.fraction[d][i];
-          for (int c = 0; c < (1 << D); ++c) {
-            const T* feature = table + int64_t(block.entry[c][i]) * F;
-            value[c] = T(0);
-            for (int f = 0; f < F; ++f) value[c] += g[f] * feature[f];
-          }
-          grid_position_backward<T, D>(p.x + (first + i) * D, level.scale, fraction, value, p.grad_x + (first + i) * D);
-        }
-      });
-    }
+    T grad_x[D][kPointsPerTask] = {};
+    for (int l = 0; l < p.levels.count; ++l) GridLevel<T, D, F>(p.levels, l).slope(p.table, p.grad_out + l * F, row, p.x, begin, end, grad_x);
+    for (int64_t i = begin; i < end; ++i)
+      for (int d = 0; d < D; ++d) p.grad_x[i * D + d] += grad_x[d][i - begin];
   });
 }
 

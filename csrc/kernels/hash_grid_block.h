@@ -14,20 +14,20 @@ template <class T, int D> struct CornerBlock {
   uint32_t entry[1 << D][kBlock];
   T weight[1 << D][kBlock];
   T fraction[D][kBlock];
+  T axis[D][kBlock];  // the points, axis by axis
 
   // x: [n, D], n <= kBlock.
   void compute(const T* x, int n, T scale, uint32_t resolution, uint32_t size) {
-    T axis[D][kBlock];  // point by point -> axis by axis
     for (int i = 0; i < n; ++i)
       for (int d = 0; d < D; ++d) axis[d][i] = x[i * D + d];
     for (int i = n; i < int(padded_to(n, kLanes<T>)); ++i)
       for (int d = 0; d < D; ++d) axis[d][i] = T(0);
-    if (grid_is_hashed<D>(resolution, size)) compute<true>(axis, n, scale, resolution, size);
-    else compute<false>(axis, n, scale, resolution, size);
+    if (grid_is_hashed<D>(resolution, size)) compute<true>(n, scale, resolution, size);
+    else compute<false>(n, scale, resolution, size);
   }
 
   // As grid_position and grid_entry, lane by lane.
-  template <bool HASHED> void compute(const T (&axis)[D][kBlock], int n, T scale, uint32_t resolution, uint32_t size) {
+  template <bool HASHED> void compute(int n, T scale, uint32_t resolution, uint32_t size) {
     constexpr uint32_t kPrimes[3] = {1u, 2654435761u, 805459861u};
     uint32_t stride = 1;
     uint32_t factor[D];
@@ -106,6 +106,34 @@ template <class T, int D, int F> class GridLevel {
           features(grad_table, entry) += block.weight[c][i] * g;
           if (TOUCH) touched[entry] = 1;
         }
+      }
+    });
+  }
+
+  // Adjoint to the positions x[begin, end): adds to grad_x[d][i - begin], axis by axis, with room for whole vectors.
+  template <int64_t ROOM>
+  void slope(const T* table, const T* grad_out, int64_t row, const T* x, int64_t begin, int64_t end, T (&grad_x)[D][ROOM]) const {
+    table += int64_t(base) * F;
+    T value[1 << D][kBlock] = {};  // <grad_out, feature> at each corner
+    for_each_block(x, begin, end, [&](const CornerBlock<T, D>& block, int64_t first, int n) {
+      prefetch<0>(block, table, n);
+      for (int i = 0; i < n; ++i) {
+        const Features g = features(grad_out + (first + i) * row, 0);
+#pragma GCC unroll 8
+        for (int c = 0; c < (1 << D); ++c) {
+          const Features product = g * features(table, block.entry[c][i]);
+          T sum = product[0];
+          for (int f = 1; f < F; ++f) sum += product[f];
+          value[c][i] = sum;
+        }
+      }
+      for (int i = 0; i < n; i += kLanes<T>) {
+        Simd<T> at[D], fraction[D], values[1 << D], grad[D];
+        for (int c = 0; c < (1 << D); ++c) values[c] = load(value[c] + i);
+        for (int d = 0; d < D; ++d) at[d] = load(block.axis[d] + i), fraction[d] = load(block.fraction[d] + i);
+        for (int d = 0; d < D; ++d) grad[d] = load(grad_x[d] + (first - begin) + i);
+        grid_position_backward<Simd<T>, D>(at, scale, fraction, values, grad);
+        for (int d = 0; d < D; ++d) store(grad_x[d] + (first - begin) + i, grad[d]);
       }
     });
   }

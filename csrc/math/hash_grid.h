@@ -1,6 +1,6 @@
 // Multi-resolution hash encoding: Müller et al. 2022, section 3, with the conventions of tiny-cuda-nn.
 #pragma once
-#include "core/platform.h"
+#include "core/lanes.h"
 
 namespace nerfcore {
 
@@ -57,17 +57,18 @@ NC_HD void grid_corners(const T* x, T scale, uint32_t resolution, uint32_t size,
 }
 
 // Adjoint to the position of sum_c weight_c(x) value_c, value_c = <grad_out, feature of corner c>; adds to grad_x.
-// Zero outside [0, 1], where the position is clamped.
-template <class T, int D> NC_HD void grid_position_backward(const T* x, T scale, const T* fraction, const T* value, T* grad_x) {
+// Zero outside [0, 1], where the position is clamped. V is a number, or a SIMD vector of them, for as many points (core/lanes.h).
+template <class V, int D> NC_HD void grid_position_backward(const V* x, Element<V> scale, const V* fraction, const V* value, V* grad_x) {
+  using T = Element<V>;
   for (int d = 0; d < D; ++d) {
-    T slope = T(0);
+    V slope{};
     for (int c = 0; c < (1 << D); ++c) {
-      T w = c >> d & 1 ? T(1) : T(-1);
+      V w = splat<V>(c >> d & 1 ? T(1) : T(-1));
       for (int e = 0; e < D; ++e)
-        if (e != d) w *= c >> e & 1 ? fraction[e] : T(1) - fraction[e];
-      slope += w * value[c];
+        if (e != d) w = w * (c >> e & 1 ? fraction[e] : T(1) - fraction[e]);
+      slope = slope + w * value[c];
     }
-    if (x[d] >= T(0) && x[d] <= T(1)) grad_x[d] += scale * slope;
+    grad_x[d] = select((x[d] >= V{}) & (x[d] <= T(1)), grad_x[d] + scale * slope, grad_x[d]);
   }
 }
 
