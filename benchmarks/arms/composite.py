@@ -63,6 +63,7 @@ def _torch_arm(work: Work, threads: int, compositing, double: bool = False) -> A
     cotangents = [v.contiguous() for v in (grad_out[:, :3], grad_out[:, 3], grad_out[:, 4])]
 
     def step():
+        last.clear()  # the memory of the last step serves this one
         out = compositing(sigma, rgb, samples, stop_below=0.0)[:3]
         last["rgb"], last["opacity"], last["distance"] = out
         if work.backward:

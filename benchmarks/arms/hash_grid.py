@@ -115,9 +115,11 @@ def _torch_arm(work: Work, threads: int, encode) -> Arm:
     levels, last = work.levels, {}
 
     def forward():
+        last.clear()  # the memory of the last step serves this one
         last["out"] = encode(x, table, levels)
 
     def both():
+        last.clear()
         last["out"] = encode(x, table, levels)
         (last["grad_table"],) = torch.autograd.grad(last["out"], table, grad_out)
 

@@ -55,6 +55,7 @@ def _torch_arm(work: Work, threads: int, network, tile: int, double: bool = Fals
     last = {}
 
     def step():
+        last.clear()  # the memory of the last step serves this one
         outs, grads_x, totals = [], [], None
         for rows, cotangent in zip(x.split(tile), grad_out.split(tile), strict=True):
             rows = rows.detach().requires_grad_(work.backward)
