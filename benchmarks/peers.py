@@ -118,7 +118,8 @@ def rows() -> list[Row]:
         Row("MLP 32-64-64-16 forward+backward, 2^18 rows", "mlp", mlp, mlp.Work(2**18), Target(None, 1 / 0.7)),
         eager_row("spherical harmonics of degree 4, 2^18 directions", "spherical_harmonics", 2**18),
         eager_row("march through 128^3 cells, 2^12 rays", "march", 2**12),
-        eager_row("occupancy update and pack, 128^3 cells", "occupancy", 2**21),
+        eager_row("occupancy update without the field, 128^3 cells", "occupancy", 2**21),
+        eager_row("pdf, 2^12 rays of 64 bins, 128 samples", "pdf", 2**12),
         Row("marching cubes, 256^3", "marching_cubes", marching_cubes, marching_cubes.Work(256), Target(1.2)),
         Row(
             "marching cubes, 512^3", "marching_cubes", marching_cubes, marching_cubes.Work(512), Target(1.2),

@@ -1,4 +1,5 @@
-"""Operations whose only peer is the same in eager PyTorch: spherical harmonics, marching, the update of occupancy."""
+"""Operations whose only peer is the same in eager PyTorch: spherical harmonics, marching, the update of occupancy,
+sampling in proportion to weights."""
 
 from __future__ import annotations
 
@@ -79,34 +80,46 @@ def march(work: Work) -> Case:
 
 
 def occupancy(work: Work) -> Case:
-    """size: cells, of which a quarter is updated; then all are packed into bits."""
-    from nerfcore.ops.occupancy import (
-        occupancy_pack,
-        occupancy_pack_reference,
-        occupancy_update,
-        occupancy_update_reference,
-    )
+    """size: cells, at most. A quarter is chosen and updated with densities that are there; then all are packed."""
+    from nerfcore.ops import occupancy as ops
 
-    generator, looked_at = np.random.default_rng(0), work.size // 4
-    index, density = generator.permutation(work.size)[:looked_at], generator.random(looked_at)
-    grid = _tensor(generator.random(work.size))
+    generator, resolution = np.random.default_rng(0), 2 ** (work.size.bit_length() // 3)
+    cells = resolution**3
+    grid, density = _tensor(generator.random(cells)), _tensor(generator.random(cells))
 
-    def both(update, pack):
-        def run(grid, index, density):
-            update(grid, index, density)
-            return grid, pack(grid, 0.5)
+    def whole(choose, update, pack):
+        def run(grid, density):
+            index, points = choose(grid, 0.5, resolution, 1, (99, ops.SCATTERED // 4), (0, 0), 7)
+            update(grid, index, density[: len(index)])
+            return index, points, grid, pack(grid, 0.5)
 
         return run
 
     return Case(
-        both(occupancy_update, occupancy_pack), both(occupancy_update_reference, occupancy_pack_reference),
-        (grid, _tensor(index, whole=True), _tensor(density)), ("grid", "bits"),
-        lambda _: looked_at * (8.0 + 4 + 4 + 4) + work.size * (4 + 1 / 8),
-        "12 bytes an entry and its cell read, the cell written, all cells read once more, copy rate",
+        whole(ops.occupancy_choose, ops.occupancy_update, ops.occupancy_pack),
+        whole(ops.occupancy_choose_reference, ops.occupancy_update_reference, ops.occupancy_pack_reference),
+        (grid, density), ("index", "points", "grid", "bits"),
+        lambda out: len(out[0]) * (8.0 + 12 + 8 + 4 + 4 + 4) + cells * (4 + 4 + 1 / 8),
+        "all cells read twice; of a chosen one 20 bytes written, 12 read, the cell read and written; copy rate",
     )
 
 
-OPERATIONS = {"spherical_harmonics": spherical_harmonics, "march": march, "occupancy": occupancy}
+def pdf(work: Work) -> Case:
+    """size: rays, of 64 bins and 128 samples each, as the second pass of Mildenhall et al. 2020 draws them."""
+    from nerfcore.ops.pdf import sample_pdf, sample_pdf_reference
+
+    generator, bins, samples = np.random.default_rng(0), 64, 128
+    borders = np.cumsum(generator.random((work.size, bins + 1)) + 0.1, axis=1)
+    weights, jitter = generator.random((work.size, bins)) ** 4, generator.random((work.size, samples))
+    inputs = _tensor(borders), _tensor(weights), samples, _tensor(jitter)
+    return Case(
+        sample_pdf, sample_pdf_reference, inputs, ("positions",),
+        lambda _: work.size * 4.0 * (bins + 1 + bins + 2 * samples),
+        "borders, weights and jitter read, positions written, copy rate",
+    )
+
+
+OPERATIONS = {"spherical_harmonics": spherical_harmonics, "march": march, "occupancy": occupancy, "pdf": pdf}
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
