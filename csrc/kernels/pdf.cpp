@@ -50,10 +50,10 @@ class PdfLoops {
     const int num_bins = int(ray.num_bins), num_samples = int(ray.num_samples);
     std::fill(&first[0], &first[0] + num_samples + 1, 0);
     int last = 0;  // bin that is not empty
-    float upper = 0.0f;
+    double sum = 0;  // as in pdf_sample_ray
     for (int i = 0; i < num_bins; ++i) {
-      edge[i] = upper;
-      upper += share[i];
+      edge[i] = float(sum);
+      const float upper = float(sum += share[i]);
       last = share[i] > 0.0f ? i : last;
       const int k = clamp(int(upper), 0, num_samples - 1);  // whatever a wrong border has made of it
       first[k + (float(k) + jitter(k) < upper)] = i + 1;    // later bins overwrite earlier ones, which hold no sample

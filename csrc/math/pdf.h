@@ -42,13 +42,13 @@ template <class T> NC_HD void pdf_sample_ray(const PdfRay<T>& ray, T* out) {
   if (uniform) total = ray.borders[ray.num_bins] - ray.borders[0];
   int64_t k = 0, last = 0;
   if (pdf_is_proper(total) && lowest == T(0)) {
-    T edge = T(0);
+    double sum = 0;  // a rounding error in an edge moves every sample of a bin that is wide and light
     for (int64_t i = 0; i < ray.num_bins; ++i) {
       const T share = ray.share(uniform ? ray.width(i) : ray.weights[i] + ray.floor, total);
       if (!(share > T(0))) continue;
-      for (; k < ray.num_samples && T(k) + ray.jitter_of(k) < edge + share; ++k)
+      const T edge = T(sum), next = T(sum += share);
+      for (; k < ray.num_samples && T(k) + ray.jitter_of(k) < next; ++k)
         out[k] = pdf_position(ray.borders[i], ray.borders[i + 1], (T(k) + ray.jitter_of(k) - edge) / share);
-      edge += share;
       last = i + 1;
     }
   }
