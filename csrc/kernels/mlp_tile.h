@@ -68,12 +68,18 @@ template <class T> class MlpTile {
         if (grad_x) gemm<T>(rows, fan_in_padded, widths[1], grad, columns, 1, w, fan_in_padded, grad_x, fan_in_padded, false);
         break;
       }
-      gemm<T>(rows, fan_in_padded, widths[l + 1], grad, columns, 1, w, fan_in_padded, next, fan_in_padded, false,
-              [&](Simd<T> v, int row, int column) {
-                const T* activation = a + row * a_row + column;
-                __builtin_prefetch(activation + next_tile, 0, 2);
-                return load(activation) > Simd<T>{} ? v : Simd<T>{};
-              });
+      const auto through_relu = [&](Simd<T> v, int row, int column) {
+        return load(a + row * a_row + column) > Simd<T>{} ? v : Simd<T>{};
+      };
+      const auto fetching = [&](Simd<T> v, int row, int column) {
+        __builtin_prefetch(a + row * a_row + column + next_tile, 0, 2);
+        return through_relu(v, row, column);
+      };
+      const auto product = [&](const auto& epilogue) {
+        gemm<T>(rows, fan_in_padded, widths[l + 1], grad, columns, 1, w, fan_in_padded, next, fan_in_padded, false, epilogue);
+      };
+      if (next_tile) product(fetching);
+      else product(through_relu);
       T* swap = grad;
       grad = next, next = swap;
     }
