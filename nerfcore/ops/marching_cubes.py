@@ -39,8 +39,8 @@ def marching_cubes(volume: Tensor, iso: float, backend: str = "auto") -> tuple[T
     faces by cell, on all backends and for any number of threads. A sample equal to ``iso`` gives triangles without
     area.
 
-    The CPU reads the volume once. Beside the result it takes a bit for each sample, 33 bytes for each pair (x, y) and a
-    second copy of the vertices.
+    The CPU reads the volume once. Beside the result it takes a bit for each sample, 33 bytes for each pair (x, y) and
+    room for up to twice the vertices.
 
     Raises ValueError if the volume or ``iso`` is not finite. Not differentiable.
 
