@@ -33,7 +33,7 @@ class TrainConfig:
     device: str = "auto"
     backend: str = "auto"
     samples_per_step: int = 1 << 14  # the number of rays follows from it
-    learning_rate: float = 1e-2  # of the first step
+    learning_rate: float = 1.5e-2  # of the first step
     final_learning_rate: float = 3e-4  # of the last step
     min_rays: int = 512  # in early steps; fewer let a capture collapse to transparency
     occupancy_resolution: int = 128  # cells of the occupancy grid along each axis, per cascade
