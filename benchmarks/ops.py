@@ -38,6 +38,7 @@ from nerfcore.ops.occupancy import (
     occupancy_update,
     occupancy_update_reference,
 )
+from nerfcore.ops.pdf import sample_pdf, sample_pdf_reference
 from nerfcore.ops.spherical_harmonics import spherical_harmonics, spherical_harmonics_reference
 from nerfcore.types import SampleLattice, Samples
 
@@ -124,6 +125,14 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
             "occupancy", "occupancy update, pack", f"{cells} cells, {looked_at} updated",
             looked_at * (8 + 4 + 4 + 4) + cells * (4 + 1 / 8), "GB/s", (grid, index, density),
             both(occupancy_update, occupancy_pack), both(occupancy_update_reference, occupancy_pack_reference),
+        )
+
+    def pdf():
+        rays, bins, drawn = 4096 // shrink, 64, 128
+        borders = (torch.rand(rays, bins + 1) + 0.1).cumsum(1)
+        yield Case(
+            "pdf", "pdf", f"{rays} rays, {bins} bins, {drawn} samples", rays * 4 * (2 * bins + 1 + 2 * drawn), "GB/s",
+            (borders, torch.rand(rays, bins) ** 4, drawn, torch.rand(rays, drawn)), sample_pdf, sample_pdf_reference,
         )
 
     def composite_rows():
@@ -226,7 +235,7 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
         )
 
     return {
-        "intersect": intersect, "march": march, "occupancy": occupancy, "composite": composite_rows,
+        "intersect": intersect, "march": march, "occupancy": occupancy, "pdf": pdf, "composite": composite_rows,
         "hash_grid": hash_grid_rows, "spherical_harmonics": harmonics, "mlp": mlp_rows, "marching_cubes": cubes,
         "adam": adam, "ngp": ngp,
     }
