@@ -46,7 +46,7 @@ def absence(library: str) -> str:
 
 
 class Worker:
-    """One library on so many threads."""
+    """One library on so many threads, which its environment says; arms whose library needs it say it again."""
 
     def __init__(self, library: str, threads: int):
         if reason := absence(library):

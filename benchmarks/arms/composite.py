@@ -50,12 +50,11 @@ def cost(work: Work) -> Cost:
     )
 
 
-def _torch_arm(work: Work, threads: int, compositing, double: bool = False) -> Arm:
+def _torch_arm(work: Work, compositing, double: bool = False) -> Arm:
     import torch
 
     from nerfcore.types import Samples
 
-    torch.set_num_threads(threads)
     offsets, *floats = (torch.from_numpy(v) for v in inputs(work).values())
     sigma, t_start, t_end, rgb, grad_out = (v.double() if double else v for v in floats)
     samples, last = Samples(t_start, t_end, offsets), {}
@@ -76,7 +75,7 @@ def truth(work: Work) -> dict[str, np.ndarray]:
     """rgb [R, 3], opacity and distance [R], and the gradients grad_sigma [S] and grad_rgb [S, 3]."""
     from nerfcore.ops.composite import composite_reference
 
-    arm = _torch_arm(work, 1, composite_reference, double=True)
+    arm = _torch_arm(work, composite_reference, double=True)
     arm.step()
     return arm.result()
 
@@ -84,14 +83,14 @@ def truth(work: Work) -> dict[str, np.ndarray]:
 def nerfcore_arm(work: Work, threads: int) -> Arm:
     from nerfcore.ops.composite import composite
 
-    return _torch_arm(work, threads, composite)
+    return _torch_arm(work, composite)
 
 
 def torch_arm(work: Work, threads: int) -> Arm:
     """Rays padded to the longest one."""
     from nerfcore.ops.composite import composite_reference
 
-    return _torch_arm(work, threads, composite_reference)
+    return _torch_arm(work, composite_reference)
 
 
 def numba_arm(work: Work, threads: int) -> Arm:

@@ -138,10 +138,7 @@ def _results(case: Case, function: Callable) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in zip(case.names, out, strict=True)}
 
 
-def _arm(work: Work, threads: int, which: str) -> Arm:
-    import torch
-
-    torch.set_num_threads(threads)
+def _arm(work: Work, which: str) -> Arm:
     case = OPERATIONS[work.operation](work)
     function, last = getattr(case, which), {}
 
@@ -168,11 +165,11 @@ def cost(work: Work) -> Cost:
 
 
 def nerfcore_arm(work: Work, threads: int) -> Arm:
-    return _arm(work, threads, "kernel")
+    return _arm(work, "kernel")
 
 
 def torch_arm(work: Work, threads: int) -> Arm:
-    return _arm(work, threads, "reference")
+    return _arm(work, "reference")
 
 
 ARMS = {"nerfcore": nerfcore_arm, "torch": torch_arm}

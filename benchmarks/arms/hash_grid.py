@@ -104,12 +104,11 @@ def cost(work: Work) -> Cost:
     )
 
 
-def _torch_arm(work: Work, threads: int, encode) -> Arm:
+def _torch_arm(work: Work, encode) -> Arm:
     import torch
 
     from nerfcore._extension import use_huge_pages
 
-    torch.set_num_threads(threads)
     x, table, grad_out = (torch.from_numpy(v) for v in inputs(work).values())
     use_huge_pages(table)  # as a field has it; NumPy asks for them of itself
     levels, last = work.levels, {}
@@ -130,14 +129,14 @@ def _torch_arm(work: Work, threads: int, encode) -> Arm:
 def nerfcore_arm(work: Work, threads: int) -> Arm:
     from nerfcore.ops.hash_grid import hash_grid
 
-    return _torch_arm(work, threads, hash_grid)
+    return _torch_arm(work, hash_grid)
 
 
 def torch_arm(work: Work, threads: int) -> Arm:
     """The fastest operations that were found for it: embedding_bag, and scatter_add_ of complex numbers."""
     from nerfcore.ops.hash_grid import hash_grid_reference
 
-    return _torch_arm(work, threads, hash_grid_reference)
+    return _torch_arm(work, hash_grid_reference)
 
 
 def numba_arm(work: Work, threads: int) -> Arm:

@@ -60,22 +60,21 @@ def _arm(step, vertices) -> Arm:
     return Arm(run, lambda: {"sorted_vertices": _sorted(vertices(last["mesh"]))})
 
 
-def _torch_arm(work: Work, threads: int, backend: str) -> Arm:
+def _torch_arm(work: Work, backend: str) -> Arm:
     import torch
 
     from nerfcore.ops.marching_cubes import marching_cubes
 
-    torch.set_num_threads(threads)
     volume = torch.from_numpy(inputs(work)["volume"])
     return _arm(lambda: marching_cubes(volume, 0.0, backend=backend), lambda mesh: mesh[0].numpy())
 
 
 def nerfcore_arm(work: Work, threads: int) -> Arm:
-    return _torch_arm(work, threads, "cpu")
+    return _torch_arm(work, "cpu")
 
 
 def torch_arm(work: Work, threads: int) -> Arm:
-    return _torch_arm(work, threads, "reference")
+    return _torch_arm(work, "reference")
 
 
 def vtk_arm(work: Work, threads: int) -> Arm:

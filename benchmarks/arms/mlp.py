@@ -45,10 +45,9 @@ def cost(work: Work) -> Cost:
     )
 
 
-def _torch_arm(work: Work, threads: int, network, tile: int, double: bool = False) -> Arm:
+def _torch_arm(work: Work, network, tile: int, double: bool = False) -> Arm:
     import torch
 
-    torch.set_num_threads(threads)
     tensors = (torch.from_numpy(v) for v in inputs(work).values())
     x, grad_out, *weights = (v.double() if double else v for v in tensors)
     weights = [w.requires_grad_(work.backward) for w in weights]
@@ -81,7 +80,7 @@ def truth(work: Work) -> dict[str, np.ndarray]:
     """out [N, out], grad_x [N, in] and grad_weight_0 [in, width], …"""
     from nerfcore.ops.mlp import mlp_reference
 
-    arm = _torch_arm(work, 1, mlp_reference, work.rows, double=True)
+    arm = _torch_arm(work, mlp_reference, work.rows, double=True)
     arm.step()
     return arm.result()
 
@@ -89,14 +88,14 @@ def truth(work: Work) -> dict[str, np.ndarray]:
 def nerfcore_arm(work: Work, threads: int) -> Arm:
     from nerfcore.ops.mlp import mlp
 
-    return _torch_arm(work, threads, mlp, work.rows)
+    return _torch_arm(work, mlp, work.rows)
 
 
 def torch_arm(work: Work, threads: int) -> Arm:
     """A loop over tiles of rows, twice to three times as fast as the whole batch at once."""
     from nerfcore.ops.mlp import mlp_reference
 
-    return _torch_arm(work, threads, mlp_reference, TILE)
+    return _torch_arm(work, mlp_reference, TILE)
 
 
 def drjit_arm(work: Work, threads: int) -> Arm:

@@ -86,9 +86,6 @@ def _picture(work: Work) -> Callable[[], object]:
 
 
 def nerfcore_arm(work: Work, threads: int) -> Arm:
-    import torch
-
-    torch.set_num_threads(threads)
     return Arm({"step": _training_step, "picture": _picture}[work.kind](work), dict)
 
 
