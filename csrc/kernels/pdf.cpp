@@ -1,5 +1,5 @@
 // In float32 the one pass of math/pdf.h is cut into short loops without branches: whether the next thing along a ray is a sample or a
-// border is a coin toss that the machine loses half the time. In float64 the ray goes as on a GPU.
+// border is a coin toss that the machine loses half the time. In float64 a ray goes as on a GPU.
 #include "core/neighbors.h"  // first: what it declares for vectors must be known where math/pdf.h uses it
 
 #include "core/buffer.h"
@@ -15,14 +15,24 @@ constexpr int64_t kRaysPerChunk = 64;
 
 class PdfLoops {
  public:
-  PdfLoops(int64_t num_bins, int64_t num_samples) : share(num_bins), edge(num_bins), first(num_samples + 1) {}
+  PdfLoops(int64_t num_bins, int64_t num_samples) : share(num_bins), slope(num_bins), edge(num_bins + 1), first(num_bins + 1) {
+    at.fill(0.0f, num_samples + kLanes<float>), position.make_room(num_samples + kLanes<float>);
+  }
 
   void sample(const PdfRay<float>& ray, float* out) {
     const float total = weigh(ray);
     if (!pdf_is_proper(total)) return std::fill(out, out + ray.num_samples, ray.fallback(total));
-    for (int64_t i = 0; i < ray.num_bins; ++i) share[i] = ray.share(share[i], total);
-    if (!ray.jitter || ray.one_jitter) lay(ray, [j = ray.jitter_of(0)](int64_t) { return j; }, out);
-    else lay(ray, [j = ray.jitter](int64_t k) { return j[k]; }, out);
+    const int bins = divide(ray, total);
+    // At least one vector for every bin: what it holds behind the bin's last sample is overwritten by the bins behind.
+    for (int i = 0; i < bins; ++i) {
+      const Floats lower = broadcast(ray.borders[i]), upper = broadcast(ray.borders[i + 1]);
+      int k = first[i];
+      do {
+        store(&position[k], pdf_position(lower, upper, load(&at[k]) - edge[i], broadcast(slope[i])));
+      } while ((k += kLanes<float>) < first[i + 1]);
+    }
+    std::memcpy(out, &position[0], size_t(first[bins]) * sizeof(float));
+    std::fill(out + first[bins], out + ray.num_samples, ray.borders[bins]);  // what rounding has left over
   }
 
  private:
@@ -46,27 +56,29 @@ class PdfLoops {
     return ray.borders[ray.num_bins] - ray.borders[0];
   }
 
-  template <class Jitter> void lay(const PdfRay<float>& ray, const Jitter& jitter, float* out) {
+  // Finds where samples, bins and the samples of each bin begin. Returns the number of bins up to the last that is not empty.
+  int divide(const PdfRay<float>& ray, float total) {
     const int num_bins = int(ray.num_bins), num_samples = int(ray.num_samples);
-    std::fill(&first[0], &first[0] + num_samples + 1, 0);
-    int last = 0;  // bin that is not empty
-    double sum = 0;  // as in pdf_sample_ray
+    for (int k = 0; k < num_samples; ++k) at[k] = ray.at(k);
     for (int i = 0; i < num_bins; ++i) {
-      edge[i] = float(sum);
-      const float upper = float(sum += share[i]);
-      last = share[i] > 0.0f ? i : last;
-      const int k = clamp(int(upper), 0, num_samples - 1);  // whatever a wrong border has made of it
-      first[k + (float(k) + jitter(k) < upper)] = i + 1;    // later bins overwrite earlier ones, which hold no sample
+      share[i] = max_of(ray.share(share[i], total), 0.0f);  // whatever a wrong border has made of it
+      slope[i] = ray.width(i) / share[i];
     }
-    for (int k = 0, bin = 0; k < num_samples; ++k) {
-      bin = max_of(bin, first[k]);
-      const int i = min_of(bin, last);
-      out[k] = pdf_position(ray.borders[i], ray.borders[i + 1], (float(k) + jitter(k) - edge[i]) / share[i]);
+    double sum = 0;  // as in pdf_sample_ray
+    for (int i = 0; i < num_bins; ++i) edge[i] = float(sum), sum += share[i];
+    edge[num_bins] = float(sum);
+    for (int i = 0; i <= num_bins; ++i) {
+      const int k = int(min_of(edge[i], float(num_samples - 1)));
+      first[i] = k + (at[k] < edge[i]);
     }
+    int bins = num_bins;
+    while (bins > 1 && share[bins - 1] == 0.0f) --bins;
+    return bins;
   }
 
-  Buffer<float> share, edge;  // [B] of each bin, in samples: how many, and how many before it
-  Buffer<int> first;          // [N + 1] the bin that begins at a sample, or 0
+  Buffer<float> at, position;        // [N] of each sample, with room for a vector behind: k + jitter_k, and where it lies
+  Buffer<float> share, slope, edge;  // [B], edge [B + 1]: samples in each bin, length for each of them, samples before the bin
+  Buffer<int> first;                 // [B + 1] the first sample of each bin
 };
 
 }  // namespace

@@ -16,7 +16,7 @@ template <class T> struct PdfRay {
   const T* jitter;   // [N], or one value, or null for the middles
   bool one_jitter;
 
-  NC_HD T jitter_of(int64_t k) const { return jitter ? jitter[one_jitter ? 0 : k] : T(0.5); }
+  NC_HD T at(int64_t k) const { return T(k) + (jitter ? jitter[one_jitter ? 0 : k] : T(0.5)); }
   NC_HD T width(int64_t bin) const { return borders[bin + 1] - borders[bin]; }
   // Share of a bin that weighs `weight` of `total`; divided first, since N / total may overflow.
   NC_HD T share(T weight, T total) const { return T(num_samples) * (weight / total); }
@@ -27,9 +27,9 @@ template <class T> struct PdfRay {
 // Whether samples can be laid over bins that weigh this much together.
 template <class T> NC_HD bool pdf_is_proper(T total) { return total > T(0) && total <= std::numeric_limits<T>::max(); }
 
-// `part` of the way through a bin. The minimum is against rounding up.
-template <class V> NC_HD V pdf_position(V lower, V upper, V part) {
-  return min_lanes(lower + min_lanes(max_lanes(part, V{}), splat<V>(1)) * (upper - lower), upper);
+// Of a sample `past` the lower edge of a bin that is `slope` long for a sample. Within the bin whatever rounds, or is no number.
+template <class V> NC_HD V pdf_position(V lower, V upper, V past, V slope) {
+  return min_lanes(max_lanes(lower + past * slope, lower), upper);
 }
 
 template <class T> NC_HD void pdf_sample_ray(const PdfRay<T>& ray, T* out) {
@@ -46,9 +46,9 @@ template <class T> NC_HD void pdf_sample_ray(const PdfRay<T>& ray, T* out) {
     for (int64_t i = 0; i < ray.num_bins; ++i) {
       const T share = ray.share(uniform ? ray.width(i) : ray.weights[i] + ray.floor, total);
       if (!(share > T(0))) continue;
-      const T edge = T(sum), next = T(sum += share);
-      for (; k < ray.num_samples && T(k) + ray.jitter_of(k) < next; ++k)
-        out[k] = pdf_position(ray.borders[i], ray.borders[i + 1], (T(k) + ray.jitter_of(k) - edge) / share);
+      const T edge = T(sum), next = T(sum += share), slope = ray.width(i) / share;
+      for (; k < ray.num_samples && ray.at(k) < next; ++k)
+        out[k] = pdf_position(ray.borders[i], ray.borders[i + 1], ray.at(k) - edge, slope);
       last = i + 1;
     }
   }
