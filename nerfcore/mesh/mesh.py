@@ -26,8 +26,10 @@ class Mesh:
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     """[V, 3] unit normals: the mean of the normals around each vertex, weighted by area; +z where these cancel."""
-    a, b, c = vertices[faces].unbind(1)
-    area_normal = torch.linalg.cross(b - a, c - a)
-    total = torch.zeros_like(vertices).index_add_(0, faces.flatten(), area_normal.repeat_interleave(3, dim=0))
+    corners = faces.unbind(1)
+    a, b, c = (vertices.index_select(0, corner) for corner in corners)
+    area_normal, total = torch.linalg.cross(b - a, c - a), torch.zeros_like(vertices)
+    for corner in corners:
+        total.index_add_(0, corner, area_normal)
     length = total.norm(dim=-1, keepdim=True)
     return torch.where(length > 0, total / length, total.new_tensor([0.0, 0.0, 1.0]))
