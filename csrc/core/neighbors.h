@@ -29,6 +29,9 @@ template <class V> struct Neighbors {
   NC_HD static V running_product(V v) { return v; }       // of each lane and all in front of it
   NC_HD static V sum_behind(V v) { return v; }            // of each lane and all behind it
   NC_HD static V sum(V v) { return v; }
+  NC_HD static void sums(const V* v, V* out) {            // of four
+    for (int k = 0; k < 4; ++k) out[k] = v[k];
+  }
   NC_HD static V front(V v) { return v; }                 // the first lane alone
 
   // Of three vectors of triples: the values of one axis; and part PART of them where they are the same triple throughout, or where
@@ -55,13 +58,13 @@ template <class V> struct NeighborsInVector {
 #if defined(__AVX512F__)
   static V load(const T* p, int64_t n) {
     if (__builtin_constant_p(n >= kCount) && n >= kCount) return nerfcore::load(p);
-    if constexpr (sizeof(T) == 4) return (V)_mm512_maskz_loadu_ps(__mmask16(bits(n)), p);
-    else return (V)_mm512_maskz_loadu_pd(__mmask8(bits(n)), p);
+    if constexpr (sizeof(T) == 4) return (V)_mm512_maskz_loadu_ps(bits(n), p);
+    else return (V)_mm512_maskz_loadu_pd(bits(n), p);
   }
   static void store(T* p, V v, int64_t n) {
     if (__builtin_constant_p(n >= kCount) && n >= kCount) return nerfcore::store(p, v);
-    if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, __mmask16(bits(n)), (__m512)v);
-    else _mm512_mask_storeu_pd(p, __mmask8(bits(n)), (__m512d)v);
+    if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, bits(n), (__m512)v);
+    else _mm512_mask_storeu_pd(p, bits(n), (__m512d)v);
   }
 #else
   static V load(const T* p, int64_t n) {
@@ -97,6 +100,17 @@ template <class V> struct NeighborsInVector {
     if constexpr (STEP == 0) return v[0];
     else return sum<STEP / 2>(v + pick<Shift<STEP>>(v, v));
   }
+  // Together they take fewer steps: v[0] and v[1] share a vector, then v[2] and v[3] with them.
+  static void sums(const V* v, T* out) {
+    if constexpr (kCount < 4) {
+      for (int k = 0; k < 4; ++k) out[k] = sum(v[k]);
+    } else {
+      V all = halves<2>(halves<1>(v[0], v[1]), halves<1>(v[2], v[3]));
+      if constexpr (kCount > 8) all += pick<Shift<8>>(all, all);
+      if constexpr (kCount > 4) all += pick<Shift<4>>(all, all);
+      for (int k = 0; k < 4; ++k) out[k] = all[k];
+    }
+  }
 
   template <int AXIS> static V axis(const V* triples) {
     return pick<EveryThird<AXIS, 1>>(pick<EveryThird<AXIS, 0>>(triples[0], triples[1]), triples[2]);
@@ -126,9 +140,16 @@ template <class V> struct NeighborsInVector {
 
  private:
   using Lanes = std::make_index_sequence<kCount>;
+  template <int STEP> static V halves(V a, V b) { return pick<Swap<STEP, 0>>(a, b) + pick<Swap<STEP, 1>>(a, b); }
   template <size_t... I> static Mask<V> integers(std::index_sequence<I...>) { return Mask<V>{int(I)...}; }
   template <class Index> static V pick(V a, V b) { return shuffle<Index>(a, b, Lanes()); }
-  static uint32_t bits(int64_t n) { return (1u << (n < 0 ? 0 : n < kCount ? n : kCount)) - 1; }
+#if defined(__AVX512F__)
+  // Of the first n lanes. By a comparison of vectors: shifts would need n between 0 and kCount, which costs branches.
+  static __mmask16 bits(int64_t n) {
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(int(n)), lanes);
+  }
+#endif
 
   template <int LANE> struct Constant {
     static constexpr int at(int) { return LANE; }

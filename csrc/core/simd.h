@@ -122,15 +122,16 @@ template <class T> inline Simd<T> exact_multiply_add(Simd<T> a, Simd<T> b, Simd<
 // Below -87 the result stays at exp(-87); a NaN stays a NaN.
 inline void exponential(Floats x, Floats* exp, Floats* expm1) {
   constexpr float kLow = -87.0f, kHigh = 88.0f, kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  x = x < kLow ? broadcast(kLow) : x;
-  x = x > kHigh ? broadcast(kHigh) : x;
+  x = min_lanes(broadcast(kHigh), max_lanes(broadcast(kLow), x));
   const Floats rounded = fused_multiply_add(x, broadcast(1.44269504f), broadcast(kRound)), n = rounded - kRound;
   Floats r = fused_multiply_add(n, broadcast(-0.693145752f), x);
   r = fused_multiply_add(n, broadcast(-1.42860677e-6f), r);
-  constexpr float kTaylor[5] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f};
-  Floats p = broadcast(1.0f / 5040);
-  for (int i = 0; i < 5; ++i) p = fused_multiply_add(p, r, broadcast(kTaylor[i]));
-  p = fused_multiply_add(p * r, r, r);
+  // (exp(r) - 1 - r) / r^2 in pairs of terms, which do not wait for one another.
+  const Floats r2 = r * r, high = fused_multiply_add(r, broadcast(1.0f / 5040), broadcast(1.0f / 720));
+  const Floats middle = fused_multiply_add(r, broadcast(1.0f / 120), broadcast(1.0f / 24));
+  const Floats low = fused_multiply_add(r, broadcast(1.0f / 6), broadcast(0.5f));
+  Floats p = fused_multiply_add(fused_multiply_add(high, r2, middle), r2, low);
+  p = fused_multiply_add(p, r2, r);
   typedef Lane<Floats>::Signed Bits;
   Bits bits;
   std::memcpy(&bits, &rounded, sizeof bits);

@@ -25,7 +25,10 @@ NC_HD void composite_ray(int64_t n, const Element<V>* sigma, const Element<V>* r
     V passes, minus_absorbed;
     exponential(Lanes::load(sigma + i, count) * (start - end), &passes, &minus_absorbed);
     const V behind = transmittance * Lanes::running_product(passes), before = Lanes::from_front(behind, transmittance);
-    const int64_t alive = min_of<int64_t>(Lanes::leading(before >= stop_below), count);
+    const Mask<V> lit = before >= stop_below;
+    ended = any(not_of(lit) & Lanes::first(int(count)));
+    int64_t alive = count;
+    if (__builtin_expect(ended, 0)) alive = Lanes::leading(lit);  // a branch: until it is known where a ray ends, colours load
     const Mask<V> lives = Lanes::first(int(alive));
     const V w = select(lives, before * -minus_absorbed, V{});
     Lanes::store(weight + i, w, count);
@@ -36,16 +39,15 @@ NC_HD void composite_ray(int64_t n, const Element<V>* sigma, const Element<V>* r
     d += w * (T(0.5) * (start + end));
     sum += w;
     transmittance = Lanes::last_everywhere(behind);
-    ended = alive < count;
   }
   for (; i < n; i += kStep) {
     Lanes::store(weight + i, V{}, n - i);
     Lanes::store(after + i, V{}, n - i);
   }
-  rgb_out[0] = Lanes::sum(Lanes::template axis<0>(color));
-  rgb_out[1] = Lanes::sum(Lanes::template axis<1>(color));
-  rgb_out[2] = Lanes::sum(Lanes::template axis<2>(color));
-  *opacity = Lanes::sum(sum);
+  const V parts[4] = {Lanes::template axis<0>(color), Lanes::template axis<1>(color), Lanes::template axis<2>(color), sum};
+  T sums[4];
+  Lanes::sums(parts, sums);
+  rgb_out[0] = sums[0], rgb_out[1] = sums[1], rgb_out[2] = sums[2], *opacity = sums[3];
   *distance = Lanes::sum(d);
 }
 
