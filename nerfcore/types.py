@@ -104,21 +104,57 @@ class SampleLattice(_Movable):
             )
 
 
+class HalfTable:
+    """A table's copy in half precision, for reading: half the memory to fetch. The table itself stays the parameter.
+
+    dtype: torch.float16 or torch.bfloat16. The copy follows every change of the table that its version counter shows;
+    changes through ``.data`` it cannot see, as autograd cannot.
+    """
+
+    def __init__(self, dtype: torch.dtype):
+        if dtype not in (torch.float16, torch.bfloat16):
+            raise ValueError(f"half precision is torch.float16 or torch.bfloat16, got {dtype}")
+        self.dtype = dtype
+        self.values: Tensor | None = None
+        self._state: tuple | None = None  # of the table that the values were taken from
+
+    def of(self, table: Tensor) -> Tensor:
+        """The table [E, F] rounded, not differentiable; a new look at the table only where it has changed."""
+        state = _state_of(table)
+        if state != self._state:
+            values = self.values
+            if values is None or values.shape != table.shape or values.device != table.device:
+                self.values = torch.empty_like(table, dtype=self.dtype, requires_grad=False)
+            self.values.copy_(table.detach())
+            self._state = state
+        return self.values
+
+    def written(self, table: Tensor) -> None:
+        """Says that the copy was changed together with the table."""
+        self._state = _state_of(table)
+
+
+def _state_of(table: Tensor) -> tuple:
+    return table.data_ptr(), table._version, table.dtype, table.device, table.shape
+
+
 @dataclass(frozen=True)
 class TouchedGradient(_Movable):
     """Gradient of a table of which a step meets few entries. It is kept from step to step: operations add to it, the
     optimiser clears what was touched.
 
-    values [E, F]: the gradient, zero where not touched. touched [E], uint8: 1 where something was added.
+    values [E, F]: the gradient, zero where not touched. touched [E], uint8: 1 where something was added. copy: the table
+    in half precision, if it has one, which the optimiser keeps up with it.
     """
 
     values: Tensor
     touched: Tensor
+    copy: HalfTable | None = None
 
     @classmethod
-    def zeros_like(cls, table: Tensor) -> TouchedGradient:
+    def zeros_like(cls, table: Tensor, copy: HalfTable | None = None) -> TouchedGradient:
         """For a table [E, F]."""
-        return cls(torch.zeros_like(table), torch.zeros(len(table), dtype=torch.uint8, device=table.device))
+        return cls(torch.zeros_like(table), torch.zeros(len(table), dtype=torch.uint8, device=table.device), copy)
 
 
 @dataclass(frozen=True)

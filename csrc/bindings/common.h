@@ -5,12 +5,22 @@
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
+#include "core/half.h"
+
 namespace nerfcore {
 
 using at::Tensor;
 
 inline void check_contiguous(const Tensor& t, const char* name) {
   TORCH_CHECK(t.is_contiguous(), "nerfcore: ", name, " must be contiguous");
+}
+
+// How `table` is stored, where numbers of the type of `like` are computed with.
+inline Storage storage_of(const Tensor& table, const Tensor& like) {
+  if (table.scalar_type() == like.scalar_type()) return Storage::kFull;
+  TORCH_CHECK(like.scalar_type() == at::kFloat && (table.scalar_type() == at::kHalf || table.scalar_type() == at::kBFloat16), "nerfcore: a table beside ",
+              like.scalar_type(), " is of the same type or, beside float32, float16 or bfloat16; got ", table.scalar_type());
+  return table.scalar_type() == at::kHalf ? Storage::kFloat16 : Storage::kBfloat16;
 }
 
 inline int num_threads() { return at::get_num_threads(); }

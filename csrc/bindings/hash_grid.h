@@ -13,25 +13,33 @@ inline GridLevels grid_levels(at::ArrayRef<double> scale, at::IntArrayRef resolu
   return levels;
 }
 
-inline Tensor hash_grid_forward(const Tensor& x, const Tensor& table, at::ArrayRef<double> scale, at::IntArrayRef resolution,
-                                at::IntArrayRef offset) {
+template <class T> GridTable<T> grid_table(const Tensor& table, const Tensor& x) { return {table.const_data_ptr(), storage_of(table, x)}; }
+
+template <class T> const T* data_or_null(const std::optional<Tensor>& t) { return t ? t->const_data_ptr<T>() : nullptr; }
+
+inline Tensor hash_grid_forward(const Tensor& x, const std::optional<Tensor>& along, const Tensor& table, at::ArrayRef<double> scale,
+                                at::IntArrayRef resolution, at::IntArrayRef offset) {
   check_contiguous(x, "x"), check_contiguous(table, "table");
+  if (along) check_contiguous(*along, "along");
   const GridLevels levels = grid_levels(scale, resolution, offset);
   Tensor out = at::empty({x.size(0), levels.count * table.size(1)}, x.options());
   NC_DISPATCH(x, "hash_grid_forward", [&] {
-    HashGridForward<scalar_t> p{levels, x.size(0), x.const_data_ptr<scalar_t>(), table.const_data_ptr<scalar_t>(), out.data_ptr<scalar_t>()};
+    HashGridForward<scalar_t> p{levels, x.size(0), x.const_data_ptr<scalar_t>(), data_or_null<scalar_t>(along), grid_table<scalar_t>(table, x),
+                                out.data_ptr<scalar_t>()};
     NC_LAUNCH(hash_grid_forward, x, p, int(x.size(1)), int(table.size(1)));
   });
   return out;
 }
 
-inline std::tuple<Tensor, Tensor> hash_grid_backward(const Tensor& x, const Tensor& table, const Tensor& grad_out, at::ArrayRef<double> scale,
-                                                     at::IntArrayRef resolution, at::IntArrayRef offset, bool wants_x, bool wants_table) {
+inline std::tuple<Tensor, Tensor> hash_grid_backward(const Tensor& x, const std::optional<Tensor>& along, const Tensor& table, const Tensor& grad_out,
+                                                     at::ArrayRef<double> scale, at::IntArrayRef resolution, at::IntArrayRef offset, bool wants_x,
+                                                     bool wants_table) {
   check_contiguous(x, "x"), check_contiguous(table, "table"), check_contiguous(grad_out, "grad_out");
-  Tensor grad_x = wants_x ? at::zeros_like(x) : Tensor(), grad_table = wants_table ? at::zeros_like(table) : Tensor();
+  if (along) check_contiguous(*along, "along");
+  Tensor grad_x = wants_x ? at::empty_like(x) : Tensor(), grad_table = wants_table ? at::zeros(table.sizes(), x.options()) : Tensor();
   NC_DISPATCH(x, "hash_grid_backward", [&] {
-    HashGridBackward<scalar_t> p{grid_levels(scale, resolution, offset), x.size(0), x.const_data_ptr<scalar_t>(),
-                                 table.const_data_ptr<scalar_t>(), grad_out.const_data_ptr<scalar_t>(),
+    HashGridBackward<scalar_t> p{grid_levels(scale, resolution, offset), x.size(0), x.const_data_ptr<scalar_t>(), data_or_null<scalar_t>(along),
+                                 grid_table<scalar_t>(table, x), grad_out.const_data_ptr<scalar_t>(),
                                  wants_table ? grad_table.data_ptr<scalar_t>() : nullptr, wants_x ? grad_x.data_ptr<scalar_t>() : nullptr};
     NC_LAUNCH(hash_grid_backward, x, p, int(x.size(1)), int(table.size(1)));
   });
@@ -39,8 +47,8 @@ inline std::tuple<Tensor, Tensor> hash_grid_backward(const Tensor& x, const Tens
 }
 
 inline void register_hash_grid(torch::Library& m) {
-  m.def("hash_grid_forward(Tensor x, Tensor table, float[] scale, int[] resolution, int[] offset) -> Tensor", &hash_grid_forward);
-  m.def("hash_grid_backward(Tensor x, Tensor table, Tensor grad_out, float[] scale, int[] resolution, int[] offset, "
+  m.def("hash_grid_forward(Tensor x, Tensor? along, Tensor table, float[] scale, int[] resolution, int[] offset) -> Tensor", &hash_grid_forward);
+  m.def("hash_grid_backward(Tensor x, Tensor? along, Tensor table, Tensor grad_out, float[] scale, int[] resolution, int[] offset, "
         "bool wants_x, bool wants_table) -> (Tensor, Tensor)", &hash_grid_backward);
 }
 

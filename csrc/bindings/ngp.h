@@ -15,8 +15,8 @@ inline std::vector<const float*> float_pointers(at::TensorList tensors) {
 inline NgpField ngp_field(const Tensor& table, at::TensorList density, at::TensorList color, at::ArrayRef<double> scale, at::IntArrayRef resolution,
                           at::IntArrayRef offset, int64_t sh_degree, double max_log_density) {
   check_contiguous(table, "table");
-  TORCH_CHECK(table.is_cpu() && table.scalar_type() == at::kFloat, "nerfcore: the fused field takes float32 tensors on the CPU");
-  const NgpField field{grid_levels(scale, resolution, offset), table.const_data_ptr<float>(), int(table.size(1)), mlp_widths(density), mlp_widths(color),
+  TORCH_CHECK(table.is_cpu() && !density.empty(), "nerfcore: the fused field takes tensors on the CPU, and a density network");
+  const NgpField field{grid_levels(scale, resolution, offset), grid_table<float>(table, density[0]), int(table.size(1)), mlp_widths(density), mlp_widths(color),
                        float_pointers(density), float_pointers(color), int(sh_degree), float(max_log_density)};
   TORCH_CHECK(field.color_widths.size() > 2 && field.color_widths.back() == 3 &&
                   field.color_widths[0] == field.density_widths.back() + sh_degree * sh_degree,
@@ -44,11 +44,11 @@ inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density,
                                     Tensor& grad_table, Tensor& touched) {
   for (const Tensor* t : {&background, &truth, static_cast<const Tensor*>(&grad_table), static_cast<const Tensor*>(&touched)})
     check_contiguous(*t, "ngp_loss input");
-  const Tensor loss = at::empty({}, table.options().dtype(at::kDouble));
-  const Tensor ray_offsets = at::empty({origin.size(0) + 1}, table.options().dtype(at::kLong)), blocks = march_blocks(bits, grid_resolution);
+  const Tensor loss = at::empty({}, origin.options().dtype(at::kDouble));
+  const Tensor ray_offsets = at::empty({origin.size(0) + 1}, origin.options().dtype(at::kLong)), blocks = march_blocks(bits, grid_resolution);
   Tensor t_start, t_end, weight;
   const auto allocate = [&](int64_t num_samples) {
-    t_start = at::empty({num_samples}, table.options());
+    t_start = at::empty({num_samples}, origin.options());
     t_end = at::empty_like(t_start), weight = at::empty_like(t_start);
     return NgpSamples{t_start.data_ptr<float>(), t_end.data_ptr<float>(), weight.data_ptr<float>()};
   };

@@ -2,6 +2,7 @@
 // compiler's own arithmetic on vectors.
 // The build uses -ffp-contract=off, so that a fused multiply-add happens exactly where it is written.
 #pragma once
+#include "core/half.h"
 #include "core/lanes.h"
 
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
@@ -154,6 +155,45 @@ inline Floats exp_of(Floats x) {
 inline Doubles exp_of(Doubles x) {
   for (int i = 0; i < kLanes<double>; ++i) x[i] = std::exp(x[i]);
   return x;
+}
+
+// widen and narrow of core/half.h for the floats of a vector of any length; numbers in memory are neighbours.
+template <int BYTES> struct VectorBits {
+  typedef uint16_t Half __attribute__((vector_size(BYTES / 2)));
+  typedef uint32_t Full __attribute__((vector_size(BYTES)));
+};
+template <class V> inline void widen_vector(const Bfloat16* p, V* out) {
+  typename VectorBits<sizeof(V)>::Half stored;
+  std::memcpy(&stored, p, sizeof stored);
+  *out = (V)(__builtin_convertvector(stored, typename VectorBits<sizeof(V)>::Full) << 16);
+}
+template <class V> inline void widen_vector(const Float16* p, V* out) {
+#if defined(__F16C__)
+  static_assert(sizeof(V) <= 32, "at most 8 floats");
+  __m128i stored = _mm_setzero_si128();
+  std::memcpy(&stored, p, sizeof(V) / 2);
+  const auto wide = [&] {
+    if constexpr (sizeof(V) == 32) return _mm256_cvtph_ps(stored);
+    else return _mm_cvtph_ps(stored);
+  }();
+  std::memcpy(out, &wide, sizeof(V));
+#else
+  for (size_t i = 0; i < sizeof(V) / sizeof(float); ++i) (*out)[i] = widen(p[i]);
+#endif
+}
+inline void narrow_vector(Floats v, Bfloat16* p) {
+  typedef Lane<Floats>::Bits Bits;
+  const Bits bits = (Bits)v, rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  store(p, __builtin_convertvector(v == v ? rounded : (Bits{} | 0x7fc0), VectorBits<kSimdBytes>::Half));
+}
+inline void narrow_vector(Floats v, Float16* p) {
+#if defined(__AVX512F__)
+  store(p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+  store(p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+#else
+  for (int i = 0; i < kLanes<float>; ++i) narrow(v[i], p + i);
+#endif
 }
 
 // f(x[i]) in place for n values; `f` maps a vector. The last, partial vector is padded by zeros.

@@ -14,12 +14,20 @@ namespace {
 constexpr int64_t kValuesPerChunk = 1 << 15;  // a multiple of every kLanes
 constexpr int64_t kGroup = 64, kEntriesPerChunk = 128 * kGroup;
 
-// adam_update of a vector of parameters from i on.
-template <class T> void update_vector(const Adam<T>& p, const AdamStep<Simd<T>>& step, Simd<T> gradient, int64_t i) {
+// adam_update of a vector of parameters from i on; returns what becomes of them.
+template <class T> Simd<T> update_vector(const Adam<T>& p, const AdamStep<Simd<T>>& step, Simd<T> gradient, int64_t i) {
   Simd<T> param = load(p.param + i), first = load(p.first + i), second = load(p.second + i);
   adam_update(step, &param, gradient, &first, &second);
   store(p.param + i, param), store(p.first + i, first), store(p.second + i, second);
+  return param;
 }
+
+void write(const HalfCopy& copy, int64_t i, Floats x) {
+  if (!copy.values) return;
+  if (copy.storage == Storage::kFloat16) narrow_vector(x, static_cast<Float16*>(copy.values) + i);
+  else narrow_vector(x, static_cast<Bfloat16*>(copy.values) + i);
+}
+void write(const HalfCopy&, int64_t, Doubles) {}
 
 template <class T> AdamStep<Simd<T>> broadcast_step(const AdamStep<T>& s) {
   return {broadcast(s.rate), broadcast(s.beta1), broadcast(s.beta2), broadcast(s.epsilon), broadcast(s.correct2)};
@@ -70,7 +78,7 @@ template <class T> void adam_touched_cpu(const AdamTouched<T>& params, int64_t n
       if (group + kGroup < groups_end) list(group + kGroup, next);
       for (int64_t k = 0; k < now->count; ++k)
         for (int64_t i = now->first[k]; i < now->first[k] + entries_per_vector * features; i += kLanes<T>) {
-          update_vector(params.adam, step, load(params.gradient + i), i);
+          write(params.copy, i, update_vector(params.adam, step, load(params.gradient + i), i));
           store(params.gradient + i, Simd<T>{});
         }
     }

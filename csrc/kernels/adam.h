@@ -1,4 +1,5 @@
 #pragma once
+#include "core/half.h"
 #include "math/adam.h"
 
 namespace nerfcore {
@@ -15,18 +16,33 @@ template <class T> struct Adam {
   }
 };
 
+// The table once more in half precision, for those who read it; float alone has one.
+struct HalfCopy {
+  void* values;  // [entries, F], or null
+  Storage storage;
+
+  NC_HD void write(int64_t i, float x) const {
+    if (!values) return;
+    if (storage == Storage::kFloat16) narrow(x, static_cast<Float16*>(values) + i);
+    else narrow(x, static_cast<Bfloat16*>(values) + i);
+  }
+  NC_HD void write(int64_t, double) const {}
+};
+
 // The same for a table of which few entries have a gradient. It clears what it used: afterwards gradient and touched are zero.
 template <class T> struct AdamTouched {
   Adam<T> adam;      // param, first, second: [entries, F]
   T* gradient;       // [entries, F], zero where not touched; cleared
   uint8_t* touched;  // [entries]; cleared
   int features;      // F in {1, 2, 4, 8}
+  HalfCopy copy;     // of param, kept up with it
 
   NC_HD void operator()(int64_t entry) const {
     if (!touched[entry]) return;
     touched[entry] = 0;
     for (int64_t i = entry * features; i < (entry + 1) * features; ++i) {
       adam(i);
+      copy.write(i, adam.param[i]);
       gradient[i] = T(0);
     }
   }

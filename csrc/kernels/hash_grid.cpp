@@ -16,7 +16,8 @@ template <class T, int D, int F> void forward(const HashGridForward<T>& p, int t
   parallel_for(num_levels * tasks, 1, threads, [&](int64_t task, int64_t) {
     const int level = int(task / tasks);
     const int64_t begin = task % tasks * kPointsPerTask, end = min_of(begin + kPointsPerTask, p.num_points);
-    GridLevel<T, D, F>(p.levels, level).gather(p.table, p.x, begin, end, p.out + level * F, row);
+    const GridLevel<T, D, F> grid(p.levels, level, p.along);
+    p.table.visit([&](auto* table) { grid.gather(table, p.x, begin, end, p.out + level * F, row); });
   });
 }
 
@@ -25,7 +26,8 @@ template <class T, int D, int F> void backward_table(const HashGridBackward<T>& 
   const int64_t row = int64_t(p.levels.count) * F;
   parallel_for(p.levels.count, 1, threads, [&](int64_t task, int64_t) {
     const int level = p.levels.count - 1 - int(task);  // the large levels first: better balance
-    GridLevel<T, D, F>(p.levels, level).template scatter<false>(p.grad_out + level * F, row, p.x, 0, p.num_points, p.grad_table, nullptr);
+    const GridLevel<T, D, F> grid(p.levels, level, p.along);
+    grid.template scatter<false>(p.grad_out + level * F, row, p.x, 0, p.num_points, p.grad_table, nullptr);
   });
 }
 
@@ -33,9 +35,12 @@ template <class T, int D, int F> void backward_x(const HashGridBackward<T>& p, i
   const int64_t row = int64_t(p.levels.count) * F;
   parallel_for(p.num_points, kPointsPerTask, threads, [&](int64_t begin, int64_t end) {
     T grad_x[D][kPointsPerTask] = {};
-    for (int l = 0; l < p.levels.count; ++l) GridLevel<T, D, F>(p.levels, l).slope(p.table, p.grad_out + l * F, row, p.x, begin, end, grad_x);
+    for (int l = 0; l < p.levels.count; ++l) {
+      const GridLevel<T, D, F> grid(p.levels, l, p.along);
+      p.table.visit([&](auto* table) { grid.slope(table, p.grad_out + l * F, row, p.x, begin, end, grad_x); });
+    }
     for (int64_t i = begin; i < end; ++i)
-      for (int d = 0; d < D; ++d) p.grad_x[i * D + d] += grad_x[d][i - begin];
+      for (int d = 0; d < D; ++d) p.grad_x[i * D + d] = grad_x[d][i - begin];
   });
 }
 

@@ -1,24 +1,44 @@
 #pragma once
+#include "core/half.h"
 #include "math/hash_grid.h"
 
 namespace nerfcore {
 
+// A table [entries, F] as memory holds it: in the type of the points, or, beside float, in half precision.
+template <class T> struct GridTable {
+  const void* values;
+  Storage storage;
+
+  // Calls body(values) with a pointer to their type.
+  template <class Body> void visit(const Body& body) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (storage == Storage::kFloat16) return body(static_cast<const Float16*>(values));
+      if (storage == Storage::kBfloat16) return body(static_cast<const Bfloat16*>(values));
+    }
+    body(static_cast<const T*>(values));
+  }
+};
+
+// With `along`, each of these works with the derivative of the interpolation weights along that direction in their place. From the
+// three come all second derivatives.
 template <class T> struct HashGridForward {
   GridLevels levels;
   int64_t num_points;
   const T* x;      // [N, D] in [0, 1]
-  const T* table;  // [entries, F]
+  const T* along;  // [N, D], or null
+  GridTable<T> table;
   T* out;          // [N, L * F] out
 };
 
 template <class T> struct HashGridBackward {
   GridLevels levels;
   int64_t num_points;
-  const T* x;         // [N, D]
-  const T* table;     // [entries, F]; read only for grad_x
-  const T* grad_out;  // [N, L * F]
-  T* grad_table;      // [entries, F] added to, or null
-  T* grad_x;          // [N, D] added to, or null
+  const T* x;          // [N, D]
+  const T* along;      // [N, D], or null
+  GridTable<T> table;  // read only for grad_x
+  const T* grad_out;   // [N, L * F]
+  T* grad_table;       // [entries, F] added to, or null
+  T* grad_x;           // [N, D] out, or null
 };
 
 // dims D in {2, 3}, features F in {1, 2, 4, 8}.
@@ -26,7 +46,6 @@ template <class T> void hash_grid_forward_cpu(const HashGridForward<T>& params, 
 template <class T> void hash_grid_forward_cuda(const HashGridForward<T>& params, int dims, int features, void* stream);
 template <class T> void hash_grid_backward_cpu(const HashGridBackward<T>& params, int dims, int features, int threads);
 template <class T> void hash_grid_backward_cuda(const HashGridBackward<T>& params, int dims, int features, void* stream);
-
 
 }  // namespace nerfcore
 

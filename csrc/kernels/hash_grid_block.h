@@ -14,7 +14,8 @@ template <class T, int D> struct CornerBlock {
   uint32_t entry[1 << D][kBlock];
   T weight[1 << D][kBlock];
   T fraction[D][kBlock];
-  T axis[D][kBlock];  // the points, axis by axis
+  T axis[D][kBlock];     // the points, axis by axis
+  T tangent[D][kBlock];  // what `differentiate` was along, in fractions
 
   // x: [n, D], n <= kBlock.
   void compute(const T* x, int n, T scale, uint32_t resolution, uint32_t size) {
@@ -61,12 +62,26 @@ template <class T, int D> struct CornerBlock {
       }
     }
   }
+
+  // The weights become their derivatives as the points move along `along` [n, D].
+  void differentiate(const T* along, int n, T scale) {
+    for (int d = 0; d < D; ++d)
+      for (int i = 0; i < int(padded_to(n, kLanes<T>)); ++i)
+        tangent[d][i] = i < n ? grid_position_derivative(axis[d][i], scale, along[i * D + d]) : T(0);
+    for (int i = 0; i < n; i += kLanes<T>) {
+      Dual<Simd<T>> position[D], w[1 << D];
+      for (int d = 0; d < D; ++d) position[d] = {load(fraction[d] + i), load(tangent[d] + i)};
+      grid_weights<Dual<Simd<T>>, D>(position, w);
+      for (int c = 0; c < (1 << D); ++c) store(weight[c] + i, w[c].slope);
+    }
+  }
 };
 
 template <class T, int D, int F> class GridLevel {
  public:
-  GridLevel(const GridLevels& levels, int level)
-      : base(levels.offset[level]), size(levels.offset[level + 1] - base), resolution(levels.resolution[level]), scale(T(levels.scale[level])) {}
+  // along: [N, D] beside the points, if the weights shall be their derivatives along it.
+  GridLevel(const GridLevels& levels, int level, const T* along = nullptr)
+      : base(levels.offset[level]), size(levels.offset[level + 1] - base), resolution(levels.resolution[level]), scale(T(levels.scale[level])), along(along) {}
 
   // Calls body(block, begin, n) for the blocks of the points x[begin, end), their corners computed.
   template <class Body> void for_each_block(const T* x, int64_t begin, int64_t end, const Body& body) const {
@@ -74,19 +89,24 @@ template <class T, int D, int F> class GridLevel {
     for (int64_t i = begin; i < end; i += kBlock) {
       const int n = int(min_of<int64_t>(kBlock, end - i));
       block.compute(x + i * D, n, scale, resolution, size);
+      if (along) block.differentiate(along + i * D, n, scale);
       body(block, i, n);
     }
   }
 
   // out[i * row] [F] = the interpolated features of points x[begin, end), [N, D].
-  void gather(const T* table, const T* x, int64_t begin, int64_t end, T* out, int64_t row) const {
+  template <class S> void gather(const S* table, const T* x, int64_t begin, int64_t end, T* out, int64_t row) const {
     table += int64_t(base) * F;
     for_each_block(x, begin, end, [&](const CornerBlock<T, D>& block, int64_t first, int n) {
       prefetch<0>(block, table, n);
       for (int i = 0; i < n; ++i) {
         Features sum = {};
 #pragma GCC unroll 8
-        for (int c = 0; c < (1 << D); ++c) sum += block.weight[c][i] * features(table, block.entry[c][i]);
+        for (int c = 0; c < (1 << D); ++c) {
+          FeatureVector feature;
+          read(table, block.entry[c][i], &feature);
+          sum += block.weight[c][i] * feature;
+        }
         features(out + (first + i) * row, 0) = sum;
       }
     });
@@ -111,8 +131,8 @@ template <class T, int D, int F> class GridLevel {
   }
 
   // Adjoint to the positions x[begin, end): adds to grad_x[d][i - begin], axis by axis, with room for whole vectors.
-  template <int64_t ROOM>
-  void slope(const T* table, const T* grad_out, int64_t row, const T* x, int64_t begin, int64_t end, T (&grad_x)[D][ROOM]) const {
+  template <class S, int64_t ROOM>
+  void slope(const S* table, const T* grad_out, int64_t row, const T* x, int64_t begin, int64_t end, T (&grad_x)[D][ROOM]) const {
     table += int64_t(base) * F;
     T value[1 << D][kBlock] = {};  // <grad_out, feature> at each corner
     for_each_block(x, begin, end, [&](const CornerBlock<T, D>& block, int64_t first, int n) {
@@ -121,35 +141,53 @@ template <class T, int D, int F> class GridLevel {
         const Features g = features(grad_out + (first + i) * row, 0);
 #pragma GCC unroll 8
         for (int c = 0; c < (1 << D); ++c) {
-          const Features product = g * features(table, block.entry[c][i]);
+          FeatureVector product;
+          read(table, block.entry[c][i], &product);
+          product *= g;
           T sum = product[0];
           for (int f = 1; f < F; ++f) sum += product[f];
           value[c][i] = sum;
         }
       }
       for (int i = 0; i < n; i += kLanes<T>) {
-        Simd<T> at[D], fraction[D], values[1 << D], grad[D];
+        Simd<T> fraction[D], values[1 << D], grad[D];
         for (int c = 0; c < (1 << D); ++c) values[c] = load(value[c] + i);
-        for (int d = 0; d < D; ++d) at[d] = load(block.axis[d] + i), fraction[d] = load(block.fraction[d] + i);
-        for (int d = 0; d < D; ++d) grad[d] = load(grad_x[d] + (first - begin) + i);
-        grid_position_backward<Simd<T>, D>(at, scale, fraction, values, grad);
-        for (int d = 0; d < D; ++d) store(grad_x[d] + (first - begin) + i, grad[d]);
+        for (int d = 0; d < D; ++d) fraction[d] = load(block.fraction[d] + i);
+        if (along) {
+          Dual<Simd<T>> moving[D], constant[1 << D], moved[D];
+          for (int c = 0; c < (1 << D); ++c) constant[c] = {values[c], Simd<T>{}};
+          for (int d = 0; d < D; ++d) moving[d] = {fraction[d], load(block.tangent[d] + i)};
+          grid_weights_backward<Dual<Simd<T>>, D>(moving, constant, moved);
+          for (int d = 0; d < D; ++d) grad[d] = moved[d].slope;
+        } else {
+          grid_weights_backward<Simd<T>, D>(fraction, values, grad);
+        }
+        for (int d = 0; d < D; ++d) {
+          T* sum = grad_x[d] + (first - begin) + i;
+          store(sum, load(sum) + grid_position_derivative(load(block.axis[d] + i), scale, grad[d]));
+        }
       }
     });
   }
 
   const uint32_t base, size, resolution;
   const T scale;
+  const T* const along;
 
  private:
   // The F features of an entry as one value: F = 1, 2, 4, 8 are all sizes of a vector register or a part of one.
   typedef T Features __attribute__((vector_size(F * sizeof(T)), aligned(sizeof(T)), may_alias));
+  typedef T FeatureVector __attribute__((vector_size(F * sizeof(T))));
   static Features& features(T* table, uint32_t entry) { return *reinterpret_cast<Features*>(table + size_t(entry) * F); }
   static const Features& features(const T* table, uint32_t entry) {
     return *reinterpret_cast<const Features*>(table + size_t(entry) * F);
   }
 
-  template <int WRITE> static void prefetch(const CornerBlock<T, D>& block, const T* table, int n) {
+  // The features of an entry, whatever they are stored in.
+  static void read(const T* table, uint32_t entry, FeatureVector* out) { *out = features(table, entry); }
+  template <class S> static void read(const S* table, uint32_t entry, FeatureVector* out) { widen_vector(table + size_t(entry) * F, out); }
+
+  template <int WRITE, class S> static void prefetch(const CornerBlock<T, D>& block, const S* table, int n) {
     for (int i = 0; i < n; ++i)
 #pragma GCC unroll 8
       for (int c = 0; c < (1 << D); ++c) __builtin_prefetch(table + size_t(block.entry[c][i]) * F, WRITE);

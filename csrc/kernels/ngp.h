@@ -1,5 +1,5 @@
 #pragma once
-#include "math/hash_grid.h"
+#include "kernels/hash_grid.h"
 #include "math/march.h"
 
 #include <functional>
@@ -11,8 +11,8 @@ namespace nerfcore {
 // direction -> colour network -> sigmoid. Müller et al. 2022, section 5.4. Weights are [in, out] row-major.
 struct NgpField {
   GridLevels levels;
-  const float* table;  // [entries, F]
-  int features;        // F in {1, 2, 4, 8}
+  GridTable<float> table;
+  int features;  // F in {1, 2, 4, 8}
   std::vector<int> density_widths, color_widths;
   std::vector<const float*> density_weights, color_weights;
   int sh_degree;          // 1 to 4

@@ -82,7 +82,10 @@ class NgpHidden {
 
 // features [n, feature_row] = the hash grid at x [n, 3].
 template <int F> void ngp_encode(const NgpField& field, const float* x, int64_t n, float* features, int64_t feature_row) {
-  for (int l = 0; l < field.levels.count; ++l) GridLevel<float, 3, F>(field.levels, l).gather(field.table, x, 0, n, features + l * F, feature_row);
+  for (int l = 0; l < field.levels.count; ++l) {
+    const GridLevel<float, 3, F> grid(field.levels, l);
+    field.table.visit([&](auto* table) { grid.gather(table, x, 0, n, features + l * F, feature_row); });
+  }
 }
 
 // Hash grid and density network of the points x [n, 3]: features [n, feature_row], embedding [n, embedding_row] and density sigma [n].

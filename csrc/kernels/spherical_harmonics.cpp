@@ -86,9 +86,15 @@ template <class T> void spherical_harmonics_backward_cpu(const SphericalHarmonic
   else for_each_cpu(params, n, threads);
 }
 
+template <class T> void spherical_harmonics_backward2_cpu(const SphericalHarmonicsBackward2<T>& params, int64_t n, int threads) {
+  for_each_cpu(params, n, threads);
+}
+
 template void spherical_harmonics_forward_cpu(const SphericalHarmonicsForward<float>&, int64_t, int);
 template void spherical_harmonics_forward_cpu(const SphericalHarmonicsForward<double>&, int64_t, int);
 template void spherical_harmonics_backward_cpu(const SphericalHarmonicsBackward<float>&, int64_t, int);
 template void spherical_harmonics_backward_cpu(const SphericalHarmonicsBackward<double>&, int64_t, int);
+template void spherical_harmonics_backward2_cpu(const SphericalHarmonicsBackward2<float>&, int64_t, int);
+template void spherical_harmonics_backward2_cpu(const SphericalHarmonicsBackward2<double>&, int64_t, int);
 
 }  // namespace nerfcore

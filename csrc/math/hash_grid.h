@@ -1,6 +1,6 @@
 // Multi-resolution hash encoding: Müller et al. 2022, section 3, with the conventions of tiny-cuda-nn.
 #pragma once
-#include "core/lanes.h"
+#include "core/dual.h"
 
 namespace nerfcore {
 
@@ -39,37 +39,47 @@ template <int D> NC_HD bool grid_is_hashed(uint32_t resolution, uint32_t size) {
   return corners > size;
 }
 
-// The 2^D corners around a point: entries, interpolation weights (product over the axes).
+// The 2^D corners around a point: their entries, and the position inside the cell.
 template <class T, int D>
-NC_HD void grid_corners(const T* x, T scale, uint32_t resolution, uint32_t size, bool hashed, uint32_t* entry, T* weight, T* fraction) {
+NC_HD void grid_corners(const T* x, T scale, uint32_t resolution, uint32_t size, bool hashed, uint32_t* entry, T* fraction) {
   uint32_t cell[D];
   for (int d = 0; d < D; ++d) grid_position(x[d], scale, cell + d, fraction + d);
   for (int c = 0; c < (1 << D); ++c) {
     uint32_t corner[D];
-    T w = T(1);
-    for (int d = 0; d < D; ++d) {
-      corner[d] = cell[d] + (c >> d & 1);
-      w *= c >> d & 1 ? fraction[d] : T(1) - fraction[d];
-    }
+    for (int d = 0; d < D; ++d) corner[d] = cell[d] + (c >> d & 1);
     entry[c] = grid_entry<D>(corner, resolution, size, hashed);
+  }
+}
+
+// Interpolation weights of the corners: products over the axes. V, here and below: a number, a SIMD vector of them for as many points
+// (core/lanes.h), or a dual of either (core/dual.h).
+template <class V, int D> NC_HD void grid_weights(const V* fraction, V* weight) {
+  using T = Element<V>;
+  for (int c = 0; c < (1 << D); ++c) {
+    V w = c & 1 ? fraction[0] : T(1) - fraction[0];
+    for (int d = 1; d < D; ++d) w = w * (c >> d & 1 ? fraction[d] : T(1) - fraction[d]);
     weight[c] = w;
   }
 }
 
-// Adjoint to the position of sum_c weight_c(x) value_c, value_c = <grad_out, feature of corner c>; adds to grad_x.
-// Zero outside [0, 1], where the position is clamped. V is a number, or a SIMD vector of them, for as many points (core/lanes.h).
-template <class V, int D> NC_HD void grid_position_backward(const V* x, Element<V> scale, const V* fraction, const V* value, V* grad_x) {
+// Adjoint of sum_c weight_c(fraction) value_c to the fractions.
+template <class V, int D> NC_HD void grid_weights_backward(const V* fraction, const V* value, V* grad_fraction) {
   using T = Element<V>;
   for (int d = 0; d < D; ++d) {
-    V slope{};
+    V sum{};
     for (int c = 0; c < (1 << D); ++c) {
       V w = splat<V>(c >> d & 1 ? T(1) : T(-1));
       for (int e = 0; e < D; ++e)
         if (e != d) w = w * (c >> e & 1 ? fraction[e] : T(1) - fraction[e]);
-      slope = slope + w * value[c];
+      sum = sum + w * value[c];
     }
-    grad_x[d] = select((x[d] >= V{}) & (x[d] <= T(1)), grad_x[d] + scale * slope, grad_x[d]);
+    grad_fraction[d] = sum;
   }
+}
+
+// The derivative of a fraction by its x, times a factor: along a direction, or back along a gradient. Zero where x is clamped.
+template <class V> NC_HD V grid_position_derivative(V x, Element<V> scale, V factor) {
+  return select((x >= V{}) & (x <= Element<V>(1)), scale * factor, V{});
 }
 
 }  // namespace nerfcore

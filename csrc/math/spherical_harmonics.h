@@ -1,8 +1,8 @@
 // Real spherical harmonics of bands 0 to 3 as polynomials in x, y, z (Ramamoorthi and Hanrahan 2001; the order and signs of
 // Müller et al. 2022): band l has components m = -l ... l, the Condon-Shortley phase is kept.
-// V is a number, or a SIMD vector of them, for as many directions side by side (core/lanes.h).
+// V is a number, a SIMD vector of them, for as many directions side by side (core/lanes.h), or a dual of a number (core/dual.h).
 #pragma once
-#include "core/lanes.h"
+#include "core/dual.h"
 
 namespace nerfcore {
 

@@ -11,18 +11,23 @@ from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
 from nerfcore.ops.ngp import NgpNetworks, has_ngp_kernel, ngp_density, ngp_loss, ngp_loss_bytes, ngp_render
 from nerfcore.ops.spherical_harmonics import spherical_harmonics
-from nerfcore.types import TouchedGradient
+from nerfcore.types import HalfTable, TouchedGradient
 
 EMBEDDING = 16
 MAX_CHUNK_RAYS = 256  # of the fused step
 CHUNK_SAMPLES = 1024  # of the fused step: what the second-level cache of a core holds, at about a kilobyte each
 MAX_LOG_DENSITY = 15.0  # exp(15) per unit is opaque over any step; beyond it float32 gradients overflow
 
+TABLE_STORAGE = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
 
 @register_field("ngp")
 class NGPField(Field):
     """Hash grid -> density MLP (one hidden layer) -> embedding [16], whose first value is the log density;
     embedding and spherical harmonics of the view direction -> colour MLP (two hidden layers).
+
+    table_storage: what the hash table is read in, "float32", "float16" or "bfloat16". The parameter is float32 always:
+    half precision is a copy of it beside, which is neither trained nor saved.
     """
 
     def __init__(
@@ -34,9 +39,12 @@ class NGPField(Field):
         finest: int = 512,
         hidden: int = 64,
         sh_degree: int = 4,
+        table_storage: str = "float32",
         backend: str = "auto",
     ):
         super().__init__()
+        if table_storage not in TABLE_STORAGE:
+            raise ValueError(f"table_storage must be {', '.join(TABLE_STORAGE)}, got {table_storage!r}")
         self.config = dict(
             num_levels=num_levels,
             features=features,
@@ -45,10 +53,12 @@ class NGPField(Field):
             finest=finest,
             hidden=hidden,
             sh_degree=sh_degree,
+            table_storage=table_storage,
         )
         self.levels = HashGridLevels(3, num_levels, features, log2_table, coarsest, finest)
         self.sh_degree, self.backend = sh_degree, backend
         self.table = nn.Parameter(torch.zeros(self.levels.num_entries, features))
+        self.half_table = None if table_storage == "float32" else HalfTable(TABLE_STORAGE[table_storage])
         inputs = EMBEDDING + sh_degree**2
         self.density_mlp = _matrices(self.levels.out_features, hidden, EMBEDDING)
         self.color_mlp = _matrices(inputs, hidden, hidden, 3)
@@ -63,7 +73,7 @@ class NGPField(Field):
                 w.uniform_(-1, 1, generator=generator).mul_((6 / w.shape[0]) ** 0.5)
 
     def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        encoded = hash_grid(x, self.table, self.levels, backend=self.backend)
+        encoded = hash_grid(x, self.stored_table(), self.levels, backend=self.backend, master=self.table)
         embedding = mlp(encoded, list(self.density_mlp), backend=self.backend)
         return torch.exp(embedding[:, 0].clamp(max=MAX_LOG_DENSITY)), embedding
 
@@ -82,8 +92,9 @@ class NGPField(Field):
         if not has_ngp_kernel(self.table, self.backend):
             return None
         if self.grad_table is None or self.grad_table.values.shape != self.table.shape:
-            self.grad_table = TouchedGradient.zeros_like(self.table)
-            use_huge_pages(self.grad_table.values)
+            self.grad_table = TouchedGradient.zeros_like(self.table, self.half_table)
+            for tensor in (self.grad_table.values, self.stored_table().detach()):
+                use_huge_pages(tensor)
         rays_per_chunk = min(max(len(origin) * CHUNK_SAMPLES // expected_samples, 16), MAX_CHUNK_RAYS)
         loss, samples, weights, density, color = ngp_loss(
             self.networks(), origin, direction, lattice, background, truth, self.grad_table, jitter,
@@ -103,10 +114,14 @@ class NGPField(Field):
             return None
         return ngp_render(self.networks(), origin, direction, lattice, shows, backend=self.backend)
 
+    def stored_table(self) -> Tensor:
+        """The hash table as it is read."""
+        return self.table if self.half_table is None else self.half_table.of(self.table)
+
     def networks(self) -> NgpNetworks:
         """What the field consists of, for :mod:`nerfcore.ops.ngp`."""
         return NgpNetworks(
-            self.levels, self.table, self.density_mlp, self.color_mlp, self.sh_degree, MAX_LOG_DENSITY
+            self.levels, self.stored_table(), self.density_mlp, self.color_mlp, self.sh_degree, MAX_LOG_DENSITY
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 
+import torch
 from torch import Tensor
 
 from nerfcore import _extension
@@ -64,6 +65,22 @@ def check(name: str, tensor: Tensor, shape: str, dims: dict[str, int], like: Ten
         if tensor.dtype != like.dtype:
             raise ValueError(f"{name} must be {like.dtype} like the other arguments, got {tensor.dtype}")
     return tensor.contiguous()
+
+
+class LastDerivative(torch.autograd.Function):
+    """``apply(derivative, operation, *inputs)``: the derivative, which raises where it is differentiated once more.
+
+    ``once_differentiable`` lets a derivative pass as a constant where what came from behind is one.
+    """
+
+    @staticmethod
+    def forward(ctx, derivative, operation, *inputs):
+        ctx.operation = operation
+        return derivative.view_as(derivative)
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise RuntimeError(f'{ctx.operation} has derivatives to the second order; further ones: backend="reference"')
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from nerfcore.ops._dispatch import check, use_kernel
 from nerfcore.types import TouchedGradient
@@ -38,6 +39,7 @@ def adam_step(
     rate, correct2 = _scales(step, learning_rate, betas)
     if use_kernel(backend, flat):
         torch.ops.nerfcore.adam(flat, gradient, first, second, rate, *betas, epsilon, correct2)
+        increment_version(param)
     else:
         adam_step_reference(flat, gradient, first, second, rate, betas, epsilon, correct2)
 
@@ -56,7 +58,8 @@ def adam_touched_step(
 ) -> None:
     """:func:`adam_step` of a table [E, F], F in {1, 2, 4, 8}, that reads and writes only what ``gradient`` touched.
 
-    Equal to :func:`adam_step` with ``gradient.values``; clears the gradient. Not differentiable.
+    Equal to :func:`adam_step` with ``gradient.values``; clears the gradient. Where the table has a copy in half
+    precision (``gradient.copy``), the entries of both are written. Not differentiable.
     """
     table = check("param", param.detach(), "E F", dims := {})
     values = check("gradient.values", gradient.values, "E F", dims, like=table)
@@ -70,8 +73,12 @@ def adam_touched_step(
         raise ValueError(f"gradient.touched must be uint8, got {gradient.touched.dtype}")
     if use_kernel(backend, table):
         rate, correct2 = _scales(step, learning_rate, betas)
-        touched = gradient.touched
-        torch.ops.nerfcore.adam_touched(table, values, touched, *moments, rate, *betas, epsilon, correct2)
+        touched, half = gradient.touched, gradient.copy if table.dtype == torch.float32 else None
+        copy = half and half.of(table)
+        torch.ops.nerfcore.adam_touched(table, values, touched, *moments, copy, rate, *betas, epsilon, correct2)
+        increment_version(table)
+        if half:
+            half.written(table)
     else:
         adam_step(table, values, *moments, step, learning_rate, betas, epsilon, backend)
         values.zero_()

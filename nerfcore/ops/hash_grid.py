@@ -9,9 +9,8 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from nerfcore.ops._dispatch import check, use_kernel
+from nerfcore.ops._dispatch import LastDerivative, check, use_kernel
 
 PRIMES = (1, 2654435761, 805459861)
 
@@ -65,50 +64,107 @@ class HashGridLevels:
         return self.num_levels * self.features
 
 
-def hash_grid(x: Tensor, table: Tensor, levels: HashGridLevels, backend: str = "auto") -> Tensor:
+def hash_grid(
+    x: Tensor, table: Tensor, levels: HashGridLevels, backend: str = "auto", master: Tensor | None = None
+) -> Tensor:
     """Encodes points by interpolating learned features on grids of growing resolution (Müller et al. 2022, section 3).
 
-    x [N, D] in [0, 1]; values outside are clamped, with zero gradient there. table [levels.num_entries, F].
+    x [N, D] in [0, 1]; values outside are clamped, with zero gradient there. table [levels.num_entries, F], of the type
+    of x, float16 or bfloat16: it is read as it is stored, computed with in the type of x. master: the table, of the
+    type of x, that ``table`` is a rounding of; it takes the gradient, unrounded, in the place of ``table``.
     Returns [N, L * F], level-major. Positions on a level are ``fma(x, scale, 0.5)``: half a cell off the corners.
 
-    Differentiable in: x (within a cell; the derivative jumps at cell borders), table (first order).
+    Differentiable in: x (within a cell; the derivative jumps at cell borders), table or master (second order). On a
+    GPU the gradient of the table is the sum of its parts in whatever order they come; under
+    :func:`torch.use_deterministic_algorithms` they are sorted first, and the bits repeat.
     """
     dims = {"D": levels.dims, "E": levels.num_entries, "F": levels.features}
     x = check("x", x, "N D", dims)
-    table = check("table", table, "E F", dims, like=x)
+    if table.dtype not in (x.dtype, torch.float16, torch.bfloat16):
+        raise ValueError(f"table must be {x.dtype} like x, torch.float16 or torch.bfloat16, got {table.dtype}")
+    table = check("table", table, "E F", dims)
+    if table.device != x.device:
+        raise ValueError(f"table must be on {x.device} like x, got {table.device}")
+    if table.dtype != x.dtype and x.dtype != torch.float32:
+        table = table.to(x.dtype)  # the kernels know half precision beside float32 alone
+    if master is not None:
+        master = check("master", master, "E F", dims, like=x)
     if use_kernel(backend, x):
-        return _HashGrid.apply(x, table, levels)
-    return hash_grid_reference(x, table, levels)
+        return _HashGrid.apply(x, table, table if master is None else master, levels)
+    return hash_grid_reference(x, table if master is None else _InPlaceOf.apply(table, master), levels)
+
+
+class _InPlaceOf(torch.autograd.Function):
+    """The values of a table in the type of its master, which gets their gradient."""
+
+    @staticmethod
+    def forward(ctx, table, master):
+        return table.to(master.dtype, copy=True)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, grad
 
 
 class _HashGrid(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, table, levels):
-        ctx.save_for_backward(x, table)
+    def forward(ctx, x, table, master, levels):
+        ctx.save_for_backward(x, table, master)
         ctx.levels = levels
-        return torch.ops.nerfcore.hash_grid_forward(x, table, levels.scale, levels.resolution, levels.offset)
+        return _interpolate(x, None, table, levels)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_out):
-        x, table = ctx.saved_tensors
-        wants_x, wants_table, _ = ctx.needs_input_grad
-        grad_x, grad_table = torch.ops.nerfcore.hash_grid_backward(
-            x,
-            table,
-            grad_out.contiguous(),
-            ctx.levels.scale,
-            ctx.levels.resolution,
-            ctx.levels.offset,
-            wants_x,
-            wants_table,
-        )
-        return grad_x if wants_x else None, grad_table if wants_table else None, None
+        x, table, master = ctx.saved_tensors
+        wants = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
+        grad_x, grad_table = _HashGridBackward.apply(x, table, master, grad_out.contiguous(), ctx.levels, *wants)
+        return grad_x if wants[0] else None, None, grad_table if wants[1] else None, None
+
+
+class _HashGridBackward(torch.autograd.Function):
+    """With weights w_c(x), x' = grad_x and T' = grad_table are linear in grad_out, and x' in the table: what remains of
+    a second derivative is interpolation and its adjoint with the derivative of w_c along the gradient of x'."""
+
+    @staticmethod
+    def forward(ctx, x, table, master, grad_out, levels, wants_x, wants_table):
+        ctx.save_for_backward(x, table, grad_out)
+        ctx.levels = levels
+        ctx.set_materialize_grads(False)
+        return _adjoint(x, None, table, grad_out, levels, wants_x, wants_table)
+
+    @staticmethod
+    def backward(ctx, along, values):
+        x, table, grad_out = ctx.saved_tensors
+        grads = [None, None, None]  # by x, by the table and by grad_out
+        if along is not None:
+            along = along.contiguous()
+            grads = [
+                *_adjoint(x, along, table, grad_out, ctx.levels, True, True),
+                _interpolate(x, along, table, ctx.levels),
+            ]
+        if values is not None:  # grad_table . values = grad_out . interpolated values
+            values = values.contiguous()
+            by_x, _ = _adjoint(x, None, values, grad_out, ctx.levels, True, False)
+            by_out = _interpolate(x, None, values, ctx.levels)
+            grads = [by_x, None, by_out] if along is None else [grads[0] + by_x, grads[1], grads[2] + by_out]
+        inputs = x, table, grad_out, along, values
+        grads = [None if grad is None else LastDerivative.apply(grad, "hash_grid", *inputs) for grad in grads]
+        return grads[0], None, grads[1], grads[2], None, None, None
+
+
+def _interpolate(x: Tensor, along: Tensor | None, table: Tensor, levels: HashGridLevels) -> Tensor:
+    return torch.ops.nerfcore.hash_grid_forward(x, along, table, levels.scale, levels.resolution, levels.offset)
+
+
+def _adjoint(x, along, table, grad_out, levels: HashGridLevels, wants_x: bool, wants_table: bool):
+    return torch.ops.nerfcore.hash_grid_backward(
+        x, along, table, grad_out, levels.scale, levels.resolution, levels.offset, wants_x, wants_table
+    )
 
 
 def hash_grid_reference(x: Tensor, table: Tensor, levels: HashGridLevels) -> Tensor:
     """The same, all corners of a level at once, by the fastest operations that PyTorch has for it."""
-    out = []
+    out, table = [], table.to(x.dtype)
     clamped = x.clamp(0, 1).t().contiguous()  # [D, N]: long rows, because short ones are slow
     sizes = [end - start for start, end in zip(levels.offset[:-1], levels.offset[1:], strict=True)]
     # split: the gradients of the levels are laid end to end, where slices would each fill a whole table
@@ -134,7 +190,8 @@ def hash_grid_reference(x: Tensor, table: Tensor, levels: HashGridLevels) -> Ten
 class _Blend(torch.autograd.Function):
     """``out[n] = sum_k weight[k, n] table[entry[k, n]]``. table [E, F], entry int32 and weight [K, N] -> [N, F].
 
-    The backward pass of ``embedding_bag`` itself is slow; scattering pairs of features as complex numbers is not.
+    The backward pass of ``embedding_bag`` itself is slow; scattering pairs of features as complex numbers is not. It is
+    differentiable as the operations are that it consists of.
     """
 
     @staticmethod
@@ -145,7 +202,6 @@ class _Blend(torch.autograd.Function):
         )
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_out):
         table, entry, weight = ctx.saved_tensors
         entry, paired = entry.long(), table.shape[1] % 2 == 0

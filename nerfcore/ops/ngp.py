@@ -22,7 +22,8 @@ from nerfcore.types import SampleLattice, Samples, TouchedGradient
 class NgpNetworks:
     """What an Instant-NGP field consists of (Müller et al. 2022, section 5.4); see :func:`~nerfcore.ops.mlp.mlp`.
 
-    levels and table [E, F]: the hash grid, in three dimensions. density: matrices from its features to an embedding
+    levels and table [E, F]: the hash grid, in three dimensions; the table is of the type of the matrices or in half
+    precision, as for :func:`~nerfcore.ops.hash_grid.hash_grid`. density: matrices from its features to an embedding
     [G], whose first value is the log density, cut at max_log_density. color: matrices from the embedding and the
     sh_degree² spherical harmonics of the direction, in this order, over at least one hidden layer to RGB before a
     sigmoid.
@@ -56,16 +57,16 @@ def ngp_loss(
     """
     networks, dims = _checked(networks)
     rays = [
-        check(name, t, "R 3", dims, like=networks.table).detach()
+        check(name, t, "R 3", dims, like=networks.density[0]).detach()
         for name, t in (("origin", origin), ("direction", direction), ("background", background), ("truth", truth))
     ]
     if jitter is not None:
-        jitter = check("jitter", jitter, "R", dims, like=networks.table).detach()
-    check("grad_table.values", grad_table.values, "E F", dims, like=networks.table)
+        jitter = check("jitter", jitter, "R", dims, like=networks.density[0]).detach()
+    check("grad_table.values", grad_table.values, "E F", dims, like=networks.density[0])
     check("grad_table.touched", grad_table.touched, "E", dims)
     if rays_per_chunk < 1:
         raise ValueError(f"rays_per_chunk must be at least 1, got {rays_per_chunk}")
-    if not has_ngp_kernel(networks.table, backend):
+    if not has_ngp_kernel(networks.density[0], backend):
         return ngp_loss_reference(networks, *rays[:2], lattice, *rays[2:], grad_table, jitter, stop_below)
     loss, t_start, t_end, ray_offsets, weights, *grads = torch.ops.nerfcore.ngp_loss(
         *_arguments(networks), *rays[:2], jitter, *_lattice_arguments(lattice), stop_below, lattice.max_samples,
@@ -103,9 +104,9 @@ def ngp_render(
     :func:`~nerfcore.ops.composite.composite`. Float32 on the CPU. Not differentiable.
     """
     networks, dims = _checked(networks)
-    origin = check("origin", origin, "R 3", dims, like=networks.table).detach()
-    direction = check("direction", direction, "R 3", dims, like=networks.table).detach()
-    if not has_ngp_kernel(networks.table, backend):
+    origin = check("origin", origin, "R 3", dims, like=networks.density[0]).detach()
+    direction = check("direction", direction, "R 3", dims, like=networks.density[0]).detach()
+    if not has_ngp_kernel(networks.density[0], backend):
         return ngp_render_reference(networks, origin, direction, lattice, shows, stop_below)
     return torch.ops.nerfcore.ngp_render(
         *_arguments(networks), origin, direction, *_lattice_arguments(lattice), stop_below, lattice.max_samples, shows
@@ -116,15 +117,15 @@ def ngp_density(networks: NgpNetworks, x: Tensor, backend: str = "auto") -> Tens
     """Density [N] at points x [N, 3] of the box, for occupancy grids and meshes. Float32 on the CPU. Not
     differentiable."""
     networks, dims = _checked(networks)
-    x = check("x", x, "N 3", dims, like=networks.table).detach()
-    if not has_ngp_kernel(networks.table, backend):
+    x = check("x", x, "N 3", dims, like=networks.density[0]).detach()
+    if not has_ngp_kernel(networks.density[0], backend):
         return _density_reference(networks, x)[0].detach()
     return torch.ops.nerfcore.ngp_density(*_arguments(networks), x)
 
 
-def has_ngp_kernel(table: Tensor, backend: str = "auto") -> bool:
-    """Whether a compiled kernel serves a field whose hash table this is: float32 on the CPU."""
-    return not table.is_cuda and table.dtype == torch.float32 and use_kernel(backend, table)
+def has_ngp_kernel(parameter: Tensor, backend: str = "auto") -> bool:
+    """Whether a compiled kernel serves a field of which this is a parameter: float32 on the CPU."""
+    return not parameter.is_cuda and parameter.dtype == torch.float32 and use_kernel(backend, parameter)
 
 
 def _checked(networks: NgpNetworks) -> tuple[NgpNetworks, dict[str, int]]:
@@ -133,9 +134,13 @@ def _checked(networks: NgpNetworks) -> tuple[NgpNetworks, dict[str, int]]:
     dims = {"E": levels.num_entries, "F": levels.features}
     if levels.dims != 3:
         raise ValueError(f"a radiance field has three dimensions, got a hash grid with {levels.dims}")
-    table = check("table", networks.table.detach(), "E F", dims)
-    density = _matrices("density", networks.density, levels.out_features, table)
-    color = _matrices("color", networks.color, density[-1].shape[1] + networks.sh_degree**2, table)
+    table, like = check("table", networks.table.detach(), "E F", dims), networks.density[0]
+    if table.dtype not in (like.dtype, torch.float16, torch.bfloat16):
+        raise ValueError(f"table must be {like.dtype} like density, torch.float16 or torch.bfloat16, got {table.dtype}")
+    if table.device != like.device:
+        raise ValueError(f"table must be on {like.device} like density, got {table.device}")
+    density = _matrices("density", networks.density, levels.out_features, like)
+    color = _matrices("color", networks.color, density[-1].shape[1] + networks.sh_degree**2, like)
     if len(color) < 2 or color[-1].shape[1] != 3 or not 1 <= networks.sh_degree <= 4:
         shapes = [list(w.shape) for w in color]
         raise ValueError(
@@ -174,7 +179,8 @@ def ngp_loss_reference(
     grad_table: TouchedGradient, jitter: Tensor | None, stop_below: float,
 ) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
     """The same from the references of the operations, by automatic differentiation."""
-    table, *matrices = (t.detach().requires_grad_() for t in (networks.table, *networks.density, *networks.color))
+    table = networks.table.to(networks.density[0].dtype)
+    table, *matrices = (t.detach().requires_grad_() for t in (table, *networks.density, *networks.color))
     density, color = matrices[: len(networks.density)], matrices[len(networks.density) :]
     samples = _samples_reference(origin, direction, lattice, jitter)
     sigma, rgb = _field_reference(

@@ -6,9 +6,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from nerfcore.ops._dispatch import check, use_kernel
+from nerfcore.ops._dispatch import LastDerivative, check, use_kernel
 
 
 def spherical_harmonics(direction: Tensor, degree: int, backend: str = "auto") -> Tensor:
@@ -19,7 +18,7 @@ def spherical_harmonics(direction: Tensor, degree: int, backend: str = "auto") -
     ``scipy.special.sph_harm_y(l, |m|, polar, azimuth)`` a component is √2 Im Y for m < 0, Y for m = 0 and √2 Re Y
     for m > 0.
 
-    Differentiable in: direction (first order), as the polynomials in x, y, z that they are: the gradient is that of the
+    Differentiable in: direction (second order), as the polynomials in x, y, z that they are: the gradient is that of the
     polynomial and need not be tangent to the sphere, and directions that are not unit are not normalised.
 
     >>> [round(v, 4) for v in spherical_harmonics(torch.tensor([[0.0, 0.0, 1.0]]), degree=2)[0].tolist()]
@@ -41,10 +40,28 @@ class _SphericalHarmonics(torch.autograd.Function):
         return torch.ops.nerfcore.spherical_harmonics_forward(direction, degree)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_out):
         (direction,) = ctx.saved_tensors
-        return torch.ops.nerfcore.spherical_harmonics_backward(direction, ctx.degree, grad_out.contiguous()), None
+        return _SphericalHarmonicsBackward.apply(direction, ctx.degree, grad_out.contiguous()), None
+
+
+class _SphericalHarmonicsBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, direction, degree, grad_out):
+        ctx.save_for_backward(direction, grad_out)
+        ctx.degree = degree
+        return torch.ops.nerfcore.spherical_harmonics_backward(direction, degree, grad_out)
+
+    @staticmethod
+    def backward(ctx, along):
+        direction, grad_out = ctx.saved_tensors
+        grad_direction, grad_grad_out = (
+            LastDerivative.apply(grad, "spherical_harmonics", direction, along, grad_out)
+            for grad in torch.ops.nerfcore.spherical_harmonics_backward2(
+                direction, along.contiguous(), ctx.degree, grad_out
+            )
+        )
+        return grad_direction, None, grad_grad_out
 
 
 def spherical_harmonics_reference(direction: Tensor, degree: int) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from nerfcore.errors import NerfcoreError
 
 Preset = Literal["fast", "default", "best"]
+TableStorage = Literal["float32", "float16", "bfloat16"]
 
 FIELD_PRESETS: dict[str, dict] = {
     "fast": dict(log2_table=15, num_levels=8, features=4),
@@ -28,6 +29,7 @@ class TrainConfig:
     steps: int | None = None  # number of steps, instead of minutes: repeatable to the bit
     downscale: int = 1  # K: photographs are reduced by a K x K box mean
     preset: Preset = "default"  # size of the field: fast is soonest fair, best is last to stop improving
+    table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     seed: int = 0  # of every random number
     deterministic: bool = False  # the same bits from the same seed and steps; on the CPU they always are
     device: str = "auto"
@@ -49,5 +51,9 @@ class TrainConfig:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
         if self.preset not in FIELD_PRESETS:
             raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
+        if self.table_storage not in get_args(TableStorage):
+            raise NerfcoreError(
+                f"table_storage must be one of {', '.join(get_args(TableStorage))}, got {self.table_storage!r}"
+            )
         if self.downscale < 1:
             raise NerfcoreError(f"downscale must be 1 or more, got {self.downscale}")

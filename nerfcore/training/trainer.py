@@ -82,9 +82,8 @@ class Trainer:
     def _new_field(self):
         if self.config.field not in FIELDS:
             raise NerfcoreError(f"there is no field {self.config.field!r}; choose {', '.join(FIELDS)}")
-        shape = (
-            dict(finest=finest_resolution(self.scene)) | FIELD_PRESETS[self.config.preset] | self.config.field_config
-        )
+        shape = dict(finest=finest_resolution(self.scene), table_storage=self.config.table_storage)
+        shape |= FIELD_PRESETS[self.config.preset] | self.config.field_config
         field = FIELDS[self.config.field](**shape, backend=self.config.backend)
         field.initialise(torch.Generator().manual_seed(self.config.seed))
         return field.to(self.device)
@@ -134,13 +133,14 @@ class Trainer:
 
     def memory_limit(self) -> dict[str, int]:
         """Bytes that training can need at most, by what for: the photographs with a direction for every pixel of every
-        camera, the field with its gradient and moments, the occupancy grid and its update, and one step."""
+        camera, the field with its gradient, its moments and a copy in half precision, the occupancy grid and its update,
+        and one step."""
         field = sum(p.nbytes for p in self.field.parameters())
         pixels = (self.pixels.pixel_bytes, self.pixels.directions)
         longest = most_samples_per_ray(self.config.min_rays)
         return {
             "photographs": sum(t.nbytes for t in pixels),
-            "field": 4 * field,
+            "field": 9 * field // 2,
             "occupancy": 40 * len(self.occupancy.density),
             "step": self.field.step_bytes(MAX_SAMPLES, longest, torch.get_num_threads()) + MAX_RAYS * 200,
         }

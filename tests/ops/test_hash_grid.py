@@ -1,4 +1,4 @@
-"""Hash-grid encoding: convention · backend = reference · gradcheck · properties · edges and errors."""
+"""Hash-grid encoding: convention · backend = reference · gradcheck · half precision · properties · edges and errors."""
 
 import itertools
 import math
@@ -71,16 +71,133 @@ def test_matches_reference(backend, device, levels):
         assert_matches(k, y, t, what=name)
 
 
-@pytest.mark.parametrize("levels", SHAPES, ids=str)
-def test_gradcheck(kernel_backend, levels):
-    x, table = inputs(levels, 4, torch.float64)
-    for scale in levels.scale:  # stay clear of cell borders, where the derivative jumps
+def inputs_inside_cells(levels, n, device):
+    """Float64, clear of cell borders, where the derivative jumps."""
+    x, table = inputs(levels, n, torch.float64)
+    for scale in levels.scale:
         fraction = (x * scale + 0.5) % 1
         x = torch.where((fraction < 0.01) | (fraction > 0.99), x + 0.03 / max(levels.scale), x)
-    function = lambda p, t: hash_grid(p, t, levels, backend=kernel_backend)  # noqa: E731
+    return x.to(device).requires_grad_(), table.to(device).requires_grad_()
+
+
+@pytest.mark.parametrize("levels", SHAPES, ids=str)
+def test_gradcheck(backend, device, levels):
+    function = lambda p, t: hash_grid(p, t, levels, backend=backend)  # noqa: E731
     assert torch.autograd.gradcheck(
-        function, (x.requires_grad_(), table.requires_grad_()), eps=1e-7, atol=1e-5, fast_mode=True
+        function, inputs_inside_cells(levels, 4, device), eps=1e-7, atol=1e-5, fast_mode=True
     )
+
+
+@pytest.mark.parametrize("levels", SHAPES, ids=str)
+def test_gradgradcheck(backend, device, levels):
+    function = lambda p, t: hash_grid(p, t, levels, backend=backend)  # noqa: E731
+    arguments = inputs_inside_cells(levels, 4, device)
+    grad_out = torch.randn(4, levels.out_features, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    assert torch.autograd.gradgradcheck(
+        function, arguments, grad_out.to(device).requires_grad_(), eps=1e-7, atol=1e-5, fast_mode=True
+    )
+
+
+@pytest.mark.parametrize("levels", SHAPES, ids=str)
+def test_second_derivatives_match_the_reference(backend, device, levels):
+    """Of all that NeuS asks for: how the gradient by x depends on x, on the table and on what comes behind."""
+    x, table = inputs(levels)
+    x[0] = 1.5  # clamped
+    generator = torch.Generator().manual_seed(4)
+    out, along = (torch.randn(len(x), n, generator=generator) for n in (levels.out_features, levels.dims))
+    values = torch.randn(table.shape, generator=generator)
+
+    def run(dtype, function, device="cpu"):
+        p, t, g = (v.to(device, dtype).requires_grad_() for v in (x, table, out))
+        first = torch.autograd.grad(function(p, t), (p, t), g, create_graph=True)
+        return torch.autograd.grad(first, (p, t, g), [v.to(device, dtype) for v in (along, values)])
+
+    kernel = run(torch.float32, lambda *a: hash_grid(*a, levels, backend=backend), device)
+    yardstick, truth = (run(t, lambda *a: hash_grid_reference(*a, levels)) for t in (torch.float32, torch.float64))
+    for name, k, y, t in zip(("x", "table", "grad_out"), kernel, yardstick, truth, strict=True):
+        assert_matches(k, y, t, what=name)
+
+
+def test_a_third_derivative_of_the_kernel_is_refused(kernel_backend):
+    x, table = (t.requires_grad_() for t in inputs(SHAPES[0]))
+    value = hash_grid(x, table, SHAPES[0], backend=kernel_backend).square().sum()
+    (first,) = torch.autograd.grad(value, x, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="has derivatives to the second order"):
+        second.sum().backward()
+
+
+# --- tables in half precision
+
+HALVES = [torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("half", HALVES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("levels", SHAPES, ids=str)
+def test_a_half_table_is_its_rounded_values(backend, device, levels, dtype, half):
+    """Values and gradients by x are those of the rounded table; its master gets the gradient in full precision."""
+    x, table = inputs(levels)
+    stored = table.to(half)
+    cotangent = torch.randn(len(x), levels.out_features, generator=torch.Generator().manual_seed(2))
+
+    def run(dtype, device, read, master, function):
+        p, m = x.to(device, dtype).requires_grad_(), master.to(device, dtype).requires_grad_()
+        out = function(p, m if read is None else read.to(device), m)
+        return out, *torch.autograd.grad(out, (p, m), cotangent.to(out))
+
+    kernel = run(dtype, device, stored, table, lambda p, t, m: hash_grid(p, t, levels, backend, master=m))
+    yardstick, truth = (
+        run(t, "cpu", None, stored, lambda p, t, _: hash_grid_reference(p, t, levels)) for t in (dtype, torch.float64)
+    )
+    for name, k, y, t in zip(("out", "grad_x", "grad_master"), kernel, yardstick, truth, strict=True):
+        assert k.dtype == dtype
+        assert_matches(k, y, t, what=name, floor=1e-6 if dtype == torch.float32 else 1e-14)
+
+
+@pytest.mark.parametrize("half", HALVES, ids=str)
+@pytest.mark.parametrize("features", [1, 2, 4, 8])
+def test_every_half_number_is_read_as_torch_reads_it(backend, device, features, half):
+    """At corners of the grid, where one weight is 1 and the others are 0 but for a rounding; infinities, and what is no
+    number, in a table of nothing else."""
+    levels = HashGridLevels(2, 1, features, 16, 256, 256)
+    numbers = torch.arange(-(2**15), 2**15).to(torch.int16).view(half).nan_to_num(0, 0, 0)
+    y, x = (i.flatten().double() for i in torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij"))
+    points = ((torch.stack((x, y), 1) - 0.5) / 255).clamp(0).float().to(device)  # position = corner
+    table = numbers[:, None].expand(-1, features).contiguous()
+    read = hash_grid(points, table.to(device), levels, backend=backend).cpu()
+    inside = (x > 0) & (y > 0)
+    torch.testing.assert_close(read[inside], table[inside].float(), rtol=1e-3, atol=0)
+    for number in (math.inf, -math.inf, math.nan):
+        table = torch.full_like(table, number)
+        middle = hash_grid(torch.full((1, 2), 0.501, device=device), table.to(device), levels, backend=backend)
+        torch.testing.assert_close(middle.cpu(), table[:1].float(), equal_nan=True)
+
+
+def test_second_derivatives_reach_the_master(backend, device):
+    levels = SHAPES[0]
+    x, table = inputs(levels)
+    stored = table.bfloat16()
+
+    def run(dtype, function, device="cpu"):
+        p, m = x.to(device, dtype).requires_grad_(), stored.to(device, dtype).requires_grad_()
+        (slope,) = torch.autograd.grad(function(p, m).square().sum(), p, create_graph=True)
+        return torch.autograd.grad(slope.norm(dim=1).sum(), m)[0]
+
+    kernel = run(torch.float32, lambda p, m: hash_grid(p, stored.to(device), levels, backend, master=m), device)
+    yardstick, truth = (run(t, lambda *a: hash_grid_reference(*a, levels)) for t in (torch.float32, torch.float64))
+    assert_matches(kernel, yardstick, truth)
+
+
+def test_a_half_table_alone_gets_a_rounded_gradient(backend, device):
+    levels = SHAPES[0]
+    x, table = (t.to(device) for t in inputs(levels))
+    half = table.bfloat16().requires_grad_()
+    full = half.detach().float().requires_grad_()
+    for t in (half, full):
+        hash_grid(x, t, levels, backend=backend).sin().sum().backward()
+    assert half.grad.dtype == torch.bfloat16
+    assert torch.allclose(half.grad.float(), full.grad, rtol=1e-2, atol=1e-6)
 
 
 def test_linear_in_the_table(backend, device):
@@ -130,5 +247,10 @@ def test_errors_in_words():
         hash_grid(torch.zeros(4, 2), torch.zeros(1, 2), SHAPES[0])
     with pytest.raises(ValueError, match="table must have shape"):
         hash_grid(torch.zeros(4, 3), torch.zeros(1, 2), SHAPES[0])
+    x, table = inputs(SHAPES[0])
+    with pytest.raises(ValueError, match="table must be torch.float32 like x, torch.float16 or torch.bfloat16, got torch.f"):
+        hash_grid(x, table.double(), SHAPES[0])
+    with pytest.raises(ValueError, match="master must be torch.float32 like the other arguments, got torch.float16"):
+        hash_grid(x, table, SHAPES[0], master=table.half())
     with pytest.raises(ValueError, match="2 or 3 dims"):
         HashGridLevels(dims=4)

@@ -94,6 +94,29 @@ def test_gradcheck(backend, device, degree):
     torch.autograd.gradcheck(lambda d: spherical_harmonics(d, degree, backend=backend), (direction,))
 
 
+@pytest.mark.parametrize("degree", [2, 3, 4])
+def test_gradgradcheck(backend, device, degree):
+    direction = (random_directions(3, 6, torch.float64) * 1.3).to(device).requires_grad_()
+    torch.autograd.gradgradcheck(lambda d: spherical_harmonics(d, degree, backend=backend).cos(), (direction,))
+
+
+@pytest.mark.parametrize("degree", [2, 3, 4])
+def test_second_derivatives_in_float32(backend, device, degree):
+    direction = random_directions(10)
+    seeds = [torch.randn(500, n, generator=torch.Generator().manual_seed(n)) for n in (degree**2, 3)]
+
+    def run(dtype, encode, device="cpu"):
+        x, out, along = (t.to(device, dtype).requires_grad_() for t in (direction, *seeds))
+        (first,) = torch.autograd.grad(encode(x, degree), x, out, create_graph=True)
+        second = torch.autograd.grad(first, (x, out), along, allow_unused=True)  # of degree 2 the gradient is constant
+        return [torch.zeros_like(t) if grad is None else grad for t, grad in zip((x, out), second, strict=True)]
+
+    found = run(torch.float32, lambda x, d: spherical_harmonics(x, d, backend=backend), device)
+    yardstick, truth = (run(t, spherical_harmonics_reference) for t in (torch.float32, torch.float64))
+    for what, *three in zip(("direction", "grad_out"), found, yardstick, truth, strict=True):
+        assert_matches(*three, what=what)
+
+
 # --- properties
 
 
@@ -151,15 +174,15 @@ def test_a_nan_stays_in_its_row(backend, device):
     assert finite.tolist() == [True, False, True]
 
 
-def test_a_second_derivative_of_the_kernel_is_refused():
+def test_a_third_derivative_of_the_kernel_is_refused():
     if problem := _extension.unavailable("cpu"):
         pytest.skip(problem)
     direction = random_directions(8, 3).requires_grad_()
-    (gradient,) = torch.autograd.grad(
-        spherical_harmonics(direction, 3, backend="cpu").square().sum(), direction, create_graph=True
-    )
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+    value = spherical_harmonics(direction, 4, backend="cpu").square().sum()
+    (gradient,) = torch.autograd.grad(value, direction, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.sum(), direction, create_graph=True)
+    with pytest.raises(RuntimeError, match="has derivatives to the second order"):
+        second.sum().backward()
 
 
 @pytest.mark.parametrize("degree", [0, 5, -1])
