@@ -143,8 +143,8 @@ class TouchedGradient(_Movable):
     """Gradient of a table of which a step meets few entries. It is kept from step to step: operations add to it, the
     optimiser clears what was touched.
 
-    values [E, F]: the gradient, zero where not touched. touched [E], uint8: 1 where something was added. copy: the table
-    in half precision, if it has one, which the optimiser keeps up with it.
+    values [E, F]: the gradient, zero where not touched. touched [E], uint8: 1 where something was added. copy: the
+    table in half precision, if it has one, which the optimiser keeps up with it.
     """
 
     values: Tensor

@@ -133,8 +133,8 @@ class Trainer:
 
     def memory_limit(self) -> dict[str, int]:
         """Bytes that training can need at most, by what for: the photographs with a direction for every pixel of every
-        camera, the field with its gradient, its moments and a copy in half precision, the occupancy grid and its update,
-        and one step."""
+        camera, the field with its gradient, its moments and a copy in half precision, the occupancy grid and its
+        update, and one step."""
         field = sum(p.nbytes for p in self.field.parameters())
         pixels = (self.pixels.pixel_bytes, self.pixels.directions)
         longest = most_samples_per_ray(self.config.min_rays)

@@ -1,5 +1,7 @@
-"""NGPField: memory of a step · shapes and ranges · backend = reference · gradients · normals by differences · what rebuilds it."""
+"""NGPField: memory of a step · shapes and ranges · backend = reference · gradients · normals by differences · what rebuilds
+it · tables in half precision."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -10,6 +12,9 @@ import torch
 
 from nerfcore.fields import FIELDS, NGPField
 from nerfcore.testing import assert_matches
+from nerfcore.training.loss import photometric_loss
+from nerfcore.training.optimizer import Adam
+from nerfcore.types import SampleLattice
 
 SMALL = dict(num_levels=3, features=2, log2_table=10, coarsest=4, finest=32, hidden=32)
 
@@ -92,6 +97,93 @@ def test_config_and_parameters_rebuild_the_field():
         assert torch.equal(ours, theirs)
     _, embedding = field.density(x)
     assert torch.equal(field.color(embedding, direction), again.color(embedding, direction))
+
+
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def rounded_field(field: NGPField, backend: str) -> NGPField:
+    """One in float32 that holds what the other reads."""
+    same = NGPField(**field.config | {"table_storage": "float32"}, backend=backend)
+    same.load_state_dict(field.state_dict())
+    with torch.no_grad():
+        same.table.copy_(field.table.to(HALVES[field.config["table_storage"]]))
+    return same.to(field.table.device)
+
+
+def lattice_and_rays(n=100):
+    bits = torch.full((8,), 255, dtype=torch.uint8)
+    noise = torch.rand(n, 7, generator=torch.Generator().manual_seed(3))
+    return SampleLattice(bits, 4, 1, 0.02), *points(n), noise[:, 0], noise[:, 1:4], noise[:, 4:]
+
+
+@pytest.mark.parametrize("storage", HALVES)
+def test_half_storage_reads_the_rounded_table(backend, device, storage):
+    field, (x, _) = small_field(backend, table_storage=storage).to(device), points()
+    same, x = rounded_field(field, backend), x.to(device)
+    slopes = []
+    for f in (field, same):
+        log_density = f.density(x)[0].log().sum()
+        slopes.append(torch.autograd.grad(log_density, f.table)[0])
+    assert torch.equal(field.density(x)[0], same.density(x)[0])
+    assert slopes[0].dtype == torch.float32
+    assert torch.allclose(slopes[0], slopes[1], atol=1e-5)
+    assert not torch.equal(field.table, same.table)
+
+
+@pytest.mark.parametrize("storage", HALVES)
+def test_half_storage_in_the_fused_operations(kernel_backend, storage):
+    field = small_field(kernel_backend, table_storage=storage)
+    same = rounded_field(field, kernel_backend)
+    lattice, origin, direction, *rest = lattice_and_rays()
+    results = []
+    for f in (field, same):
+        loss, _, _, gradients = f.fused_loss(origin, direction, lattice, *rest, 4096)
+        results.append([
+            loss, gradients["table"].values, *f.fused_render(origin, direction, lattice, 0.0), f.sigma(origin)
+        ])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("storage", HALVES)
+def test_what_half_storage_reads_is_never_stale(backend, device, storage):
+    field, (x, _) = small_field(backend, table_storage=storage).to(device), points()
+    other, x = small_field(backend, table_storage=storage).to(device), x.to(device)
+    lattice, *rays = (v.to(device) for v in lattice_and_rays())
+
+    def assert_fresh(field):
+        assert torch.equal(field.stored_table(), field.table.to(HALVES[storage]))
+        y, same = x.to(field.table), rounded_field(field, backend).to(field.table)
+        assert torch.equal(field.sigma(y), same.sigma(y))
+
+    optimizer = Adam(field.named_parameters(), backend)
+    before = field.stored_table().clone()
+    for _ in range(3):
+        _, _, _, gradients = photometric_loss(field, *rays[:2], lattice, *rays[2:], 4096, backend)
+        optimizer.step(1e-2, gradients)
+        assert_fresh(field)
+    assert not torch.equal(before, field.stored_table())
+    with torch.no_grad():
+        field.table[3] = 7
+    assert_fresh(field)
+    other.stored_table()
+    other.load_state_dict(field.state_dict())
+    assert_fresh(other)
+    assert torch.equal(other.stored_table(), field.stored_table())
+    assert_fresh(copy.deepcopy(field))
+    assert_fresh(field.double())
+
+
+def test_half_storage_is_no_part_of_what_is_saved():
+    field = small_field(table_storage="bfloat16")
+    field.stored_table()
+    assert field.state_dict().keys() == small_field().state_dict().keys()
+    assert all(v.dtype == torch.float32 for v in field.state_dict().values())
+    again = FIELDS["ngp"](**json.loads(json.dumps(field.config)), backend="reference")
+    again.load_state_dict(field.state_dict())
+    assert torch.equal(again.stored_table(), field.stored_table()) and again.stored_table().dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="table_storage must be float32, float16, bfloat16, got 'int8'"):
+        small_field(table_storage="int8")
 
 
 def test_initialisation_follows_the_generator():

@@ -5,7 +5,7 @@ import torch
 
 from nerfcore.ops.adam import adam_step, adam_touched_step
 from nerfcore.testing import assert_matches
-from nerfcore.types import TouchedGradient
+from nerfcore.types import HalfTable, TouchedGradient
 
 
 def test_first_step_moves_by_the_learning_rate(backend, device):
@@ -69,6 +69,40 @@ def test_touched_step_equals_the_dense_one(backend, device, features, share):
     for own, other in zip(ours, dense, strict=True):
         assert torch.equal(own, other)
     assert not sparse.values.any() and not sparse.touched.any()
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("features", [1, 2, 4, 8])
+def test_touched_step_writes_the_copy_in_half_precision(backend, device, features, half):
+    """Numbers of all sizes, those that overflow or lose digits in half precision among them."""
+    g = torch.Generator().manual_seed(3)
+    shape = (1003, features)
+    param = torch.randn(shape, generator=g) * 10.0 ** torch.randint(-12, 8, shape, generator=g)
+    param, moments = param.to(device), [torch.zeros(shape, device=device) for _ in range(2)]
+    copy = HalfTable(half)
+    sparse = TouchedGradient.zeros_like(param, copy)
+    for step in range(1, 4):
+        touched = torch.rand(1003, generator=g) < 0.4
+        sparse.touched[touched.to(device)] = 1
+        sparse.values.copy_(torch.randn(shape, generator=g) * touched[:, None])
+        adam_touched_step(param, sparse, *moments, step, 1e-2, backend=backend)
+        if backend != "reference":
+            assert torch.equal(copy.values, param.to(half))
+        assert torch.equal(copy.of(param), param.to(half))
+
+
+def test_a_copy_in_half_precision_follows_every_change(backend, device):
+    param, copy = torch.randn(40, 2, generator=torch.Generator().manual_seed(4)).to(device), HalfTable(torch.bfloat16)
+    first = copy.of(param)
+    assert torch.equal(first, param.bfloat16()) and copy.of(param) is first
+    moments = torch.zeros(40, 2, device=device), torch.zeros(40, 2, device=device)
+    adam_step(param, torch.ones_like(param), *moments, 1, 0.1, backend=backend)
+    assert torch.equal(copy.of(param), param.bfloat16())
+    param.mul_(3)
+    assert torch.equal(copy.of(param), param.bfloat16())
+    assert torch.equal(copy.of(param.double()), param.bfloat16()) and torch.equal(copy.of(param[:7]), param[:7].bfloat16())
+    with pytest.raises(ValueError, match="half precision is torch.float16 or torch.bfloat16, got torch.float32"):
+        HalfTable(torch.float32)
 
 
 def test_errors_of_the_touched_step_in_words():

@@ -201,6 +201,40 @@ def test_density_equals_its_parts(kernel_backend, shape):
     assert len(ngp_density(networks(shape), x[:0], kernel_backend)) == 0
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_half_table_is_its_rounded_values(kernel_backend, shape, half):
+    """To the bit: what is read differs in storage alone."""
+    nets, rays = networks(shape, 3.0), batch(200)
+    stored = dataclasses.replace(nets, table=nets.table.to(half))
+    rounded = dataclasses.replace(nets, table=stored.table.float())
+    gradients = [TouchedGradient.zeros_like(nets.table) for _ in range(2)]
+    losses = [loss_of(n, rays, g, kernel_backend) for n, g in zip((stored, rounded), gradients, strict=True)]
+    pictures = [ngp_render(n, *rays[:2], lattice(), backend=kernel_backend) for n in (stored, rounded)]
+    densities = [ngp_density(n, rays[0], backend=kernel_backend) for n in (stored, rounded)]
+    assert torch.equal(losses[0][0], losses[1][0]) and torch.equal(losses[0][2], losses[1][2])
+    for networks_of in (3, 4):
+        assert all(torch.equal(a, b) for a, b in zip(losses[0][networks_of], losses[1][networks_of], strict=True))
+    assert torch.equal(gradients[0].values, gradients[1].values) and gradients[0].values.any()
+    assert all(torch.equal(a, b) for a, b in zip(*pictures, strict=True)) and torch.equal(*densities)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
+def test_a_half_table_equals_its_parts(kernel_backend, half):
+    """Kernel and reference, both reading the same half table."""
+    nets, rays = networks("default", 3.0), batch(200)
+    nets = dataclasses.replace(nets, table=nets.table.to(half))
+    gradients = [TouchedGradient.zeros_like(networks().table) for _ in range(2)]
+    kernel, reference = (
+        loss_of(nets, rays, g, b) for g, b in zip(gradients, (kernel_backend, "reference"), strict=True)
+    )
+    truth_nets = dataclasses.replace(networks("default", 3.0, torch.float64), table=nets.table)
+    gradients.append(TouchedGradient.zeros_like(truth_nets.table.double()))
+    truth = loss_of(truth_nets, batch(200, torch.float64), gradients[2], "reference")
+    assert_matches(kernel[0], reference[0], truth[0], floor=2e-5, what="loss")
+    assert_matches(*(g.values for g in gradients), floor=2e-5, what="table")
+
+
 def test_a_picture_of_nothing(kernel_backend):
     (origin, direction), full = batch(900)[:2], lattice()
     empty = dataclasses.replace(full, bits=torch.zeros_like(full.bits))
@@ -229,6 +263,8 @@ def test_errors_in_words():
     with pytest.raises(ValueError, match="grad_table.touched"):
         spoilt = TouchedGradient(gradient.values, torch.zeros(3))
         ngp_loss(nets, origin, direction, lattice(), background, truth, spoilt)
+    with pytest.raises(ValueError, match="table must be torch.float32 like density, torch.float16 or torch.bfloat16"):
+        ngp_density(dataclasses.replace(nets, table=nets.table.double()), origin)
     with pytest.raises(ValueError, match="rays_per_chunk must be at least 1"):
         ngp_loss(nets, origin, direction, lattice(), background, truth, gradient, rays_per_chunk=0)
     with pytest.raises(ValueError, match=r"bits must be uint8 \[8\] for 1 cascades of 4³ cells"):

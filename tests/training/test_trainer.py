@@ -59,17 +59,19 @@ def test_another_seed_is_another_run(scene):
     assert not torch.equal(one.field.table, two.field.table)
 
 
-def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(scene, monkeypatch):
+@pytest.mark.parametrize("table_storage", ["float32", "bfloat16"])
+def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(scene, monkeypatch, table_storage):
     """Resumed early, at the change to late training, and between two times of forgetting hidden space."""
+    config = dataclasses.replace(SMALL, table_storage=table_storage)
     monkeypatch.setattr(trainer_module, "EARLY_STEPS", 32)
     monkeypatch.setattr(trainer_module, "FORGET_RAYS", 3000)
-    states, trainer = {}, Trainer(scene, SMALL)
+    states, trainer = {}, Trainer(scene, config)
     for step in (15, 32, 48, 61):
         tensors, description = run(trainer, step).state()
         states[step] = {k: v.clone() for k, v in tensors.items()}, description
     run(trainer, 80)
     for step, state in states.items():
-        resumed = Trainer(scene, SMALL)
+        resumed = Trainer(scene, config)
         resumed.load_state(*state)
         assert resumed.steps == step and resumed.occupancy.occupied_share > 0
         same(run(resumed, 80), trainer)
