@@ -63,7 +63,9 @@ def path_with_ninja() -> str:
 
 
 SIMD_FLAGS = {
-    "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mprefer-vector-width=512"),
+    "AVX512": (
+        "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mprefer-vector-width=512",
+    ),
     "AVX2": ("-mavx2", "-mfma", "-mf16c"),
 }
 """By the name that torch has for what the CPU can do; any other is the least that the compiler assumes (SSE2, NEON)."""

@@ -39,6 +39,7 @@ template <class T> struct HashGridBackward {
   const T* grad_out;   // [N, L * F]
   T* grad_table;       // [entries, F] added to, or null
   T* grad_x;           // [N, D] out, or null
+  void* scratch;       // of hash_grid_scratch_bytes_cuda, if grad_table shall have the same bits at every run; on the CPU it always has
 };
 
 // dims D in {2, 3}, features F in {1, 2, 4, 8}.
@@ -46,6 +47,7 @@ template <class T> void hash_grid_forward_cpu(const HashGridForward<T>& params, 
 template <class T> void hash_grid_forward_cuda(const HashGridForward<T>& params, int dims, int features, void* stream);
 template <class T> void hash_grid_backward_cpu(const HashGridBackward<T>& params, int dims, int features, int threads);
 template <class T> void hash_grid_backward_cuda(const HashGridBackward<T>& params, int dims, int features, void* stream);
+int64_t hash_grid_scratch_bytes_cuda(int64_t num_points, int dims);
 
 }  // namespace nerfcore
 

@@ -69,10 +69,9 @@ template <class T, int D> struct CornerBlock {
       for (int i = 0; i < int(padded_to(n, kLanes<T>)); ++i)
         tangent[d][i] = i < n ? grid_position_derivative(axis[d][i], scale, along[i * D + d]) : T(0);
     for (int i = 0; i < n; i += kLanes<T>) {
-      Dual<Simd<T>> position[D], w[1 << D];
-      for (int d = 0; d < D; ++d) position[d] = {load(fraction[d] + i), load(tangent[d] + i)};
-      grid_weights<Dual<Simd<T>>, D>(position, w);
-      for (int c = 0; c < (1 << D); ++c) store(weight[c] + i, w[c].slope);
+      Simd<T> position[D], motion[D];
+      for (int d = 0; d < D; ++d) position[d] = load(fraction[d] + i), motion[d] = load(tangent[d] + i);
+      for (int c = 0; c < (1 << D); ++c) store(weight[c] + i, grid_weight<Simd<T>, D>(position, true, motion, c));
     }
   }
 };
@@ -150,18 +149,10 @@ template <class T, int D, int F> class GridLevel {
         }
       }
       for (int i = 0; i < n; i += kLanes<T>) {
-        Simd<T> fraction[D], values[1 << D], grad[D];
+        Simd<T> fraction[D], tangent[D], values[1 << D], grad[D];
         for (int c = 0; c < (1 << D); ++c) values[c] = load(value[c] + i);
-        for (int d = 0; d < D; ++d) fraction[d] = load(block.fraction[d] + i);
-        if (along) {
-          Dual<Simd<T>> moving[D], constant[1 << D], moved[D];
-          for (int c = 0; c < (1 << D); ++c) constant[c] = {values[c], Simd<T>{}};
-          for (int d = 0; d < D; ++d) moving[d] = {fraction[d], load(block.tangent[d] + i)};
-          grid_weights_backward<Dual<Simd<T>>, D>(moving, constant, moved);
-          for (int d = 0; d < D; ++d) grad[d] = moved[d].slope;
-        } else {
-          grid_weights_backward<Simd<T>, D>(fraction, values, grad);
-        }
+        for (int d = 0; d < D; ++d) fraction[d] = load(block.fraction[d] + i), tangent[d] = along ? load(block.tangent[d] + i) : Simd<T>{};
+        grid_weights_backward<Simd<T>, D>(fraction, along, tangent, values, grad);
         for (int d = 0; d < D; ++d) {
           T* sum = grad_x[d] + (first - begin) + i;
           store(sum, load(sum) + grid_position_derivative(load(block.axis[d] + i), scale, grad[d]));

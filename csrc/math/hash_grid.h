@@ -39,27 +39,33 @@ template <int D> NC_HD bool grid_is_hashed(uint32_t resolution, uint32_t size) {
   return corners > size;
 }
 
-// The 2^D corners around a point: their entries, and the position inside the cell.
-template <class T, int D>
-NC_HD void grid_corners(const T* x, T scale, uint32_t resolution, uint32_t size, bool hashed, uint32_t* entry, T* fraction) {
-  uint32_t cell[D];
+// The cell of a point, and the position inside it.
+template <class T, int D> NC_HD void grid_cell(const T* x, T scale, uint32_t* cell, T* fraction) {
   for (int d = 0; d < D; ++d) grid_position(x[d], scale, cell + d, fraction + d);
-  for (int c = 0; c < (1 << D); ++c) {
-    uint32_t corner[D];
-    for (int d = 0; d < D; ++d) corner[d] = cell[d] + (c >> d & 1);
-    entry[c] = grid_entry<D>(corner, resolution, size, hashed);
-  }
 }
 
-// Interpolation weights of the corners: products over the axes. V, here and below: a number, a SIMD vector of them for as many points
+// The entry of one of the 2^D corners of a cell: bit d of its number says whether it is the far one along axis d.
+template <int D> NC_HD uint32_t grid_corner_entry(const uint32_t* cell, int c, uint32_t resolution, uint32_t size, bool hashed) {
+  uint32_t corner[D];
+  for (int d = 0; d < D; ++d) corner[d] = cell[d] + (c >> d & 1);
+  return grid_entry<D>(corner, resolution, size, hashed);
+}
+
+// Interpolation weight of a corner: a product over the axes. V, here and below: a number, a SIMD vector of them for as many points
 // (core/lanes.h), or a dual of either (core/dual.h).
-template <class V, int D> NC_HD void grid_weights(const V* fraction, V* weight) {
+template <class V, int D> NC_HD V grid_weight(const V* fraction, int c) {
   using T = Element<V>;
-  for (int c = 0; c < (1 << D); ++c) {
-    V w = c & 1 ? fraction[0] : T(1) - fraction[0];
-    for (int d = 1; d < D; ++d) w = w * (c >> d & 1 ? fraction[d] : T(1) - fraction[d]);
-    weight[c] = w;
-  }
+  V w = c & 1 ? fraction[0] : T(1) - fraction[0];
+  for (int d = 1; d < D; ++d) w = w * (c >> d & 1 ? fraction[d] : T(1) - fraction[d]);
+  return w;
+}
+
+// The same, or, if the point moves, its derivative along the tangent, in fractions.
+template <class V, int D> NC_HD V grid_weight(const V* fraction, bool moves, const V* tangent, int c) {
+  if (!moves) return grid_weight<V, D>(fraction, c);
+  Dual<V> moving[D];
+  for (int d = 0; d < D; ++d) moving[d] = {fraction[d], tangent[d]};
+  return grid_weight<Dual<V>, D>(moving, c).slope;
 }
 
 // Adjoint of sum_c weight_c(fraction) value_c to the fractions.
@@ -75,6 +81,16 @@ template <class V, int D> NC_HD void grid_weights_backward(const V* fraction, co
     }
     grad_fraction[d] = sum;
   }
+}
+
+// The same, or its derivative along the tangent.
+template <class V, int D> NC_HD void grid_weights_backward(const V* fraction, bool moves, const V* tangent, const V* value, V* grad_fraction) {
+  if (!moves) return grid_weights_backward<V, D>(fraction, value, grad_fraction);
+  Dual<V> moving[D], constant[1 << D], grad[D];
+  for (int d = 0; d < D; ++d) moving[d] = {fraction[d], tangent[d]};
+  for (int c = 0; c < (1 << D); ++c) constant[c] = {value[c], V{}};
+  grid_weights_backward<Dual<V>, D>(moving, constant, grad);
+  for (int d = 0; d < D; ++d) grad_fraction[d] = grad[d].slope;
 }
 
 // The derivative of a fraction by its x, times a factor: along a direction, or back along a gradient. Zero where x is clamped.

@@ -158,7 +158,8 @@ def _interpolate(x: Tensor, along: Tensor | None, table: Tensor, levels: HashGri
 
 def _adjoint(x, along, table, grad_out, levels: HashGridLevels, wants_x: bool, wants_table: bool):
     return torch.ops.nerfcore.hash_grid_backward(
-        x, along, table, grad_out, levels.scale, levels.resolution, levels.offset, wants_x, wants_table
+        x, along, table, grad_out, levels.scale, levels.resolution, levels.offset, wants_x, wants_table,
+        torch.are_deterministic_algorithms_enabled(),
     )
 
 

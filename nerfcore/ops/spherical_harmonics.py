@@ -18,8 +18,8 @@ def spherical_harmonics(direction: Tensor, degree: int, backend: str = "auto") -
     ``scipy.special.sph_harm_y(l, |m|, polar, azimuth)`` a component is √2 Im Y for m < 0, Y for m = 0 and √2 Re Y
     for m > 0.
 
-    Differentiable in: direction (second order), as the polynomials in x, y, z that they are: the gradient is that of the
-    polynomial and need not be tangent to the sphere, and directions that are not unit are not normalised.
+    Differentiable in: direction (second order), as the polynomials in x, y, z that they are: the gradient is that of
+    the polynomial and need not be tangent to the sphere, and directions that are not unit are not normalised.
 
     >>> [round(v, 4) for v in spherical_harmonics(torch.tensor([[0.0, 0.0, 1.0]]), degree=2)[0].tolist()]
     [0.2821, -0.0, 0.4886, -0.0]

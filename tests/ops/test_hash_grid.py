@@ -2,10 +2,13 @@
 
 import itertools
 import math
+import shlex
+import subprocess
 
 import pytest
 import torch
 
+from nerfcore import _extension, _toolchain
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid, hash_grid_reference
 from nerfcore.testing import assert_matches
 
@@ -221,6 +224,94 @@ def test_gradients_are_the_same_for_any_thread_count(kernel_backend):
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for other in grads[1:] for a, b in zip(grads[0], other, strict=True))
+
+
+def test_deterministic_gradients_repeat(backend, device):
+    """Where a GPU sorts: as exact as without, the same bits again."""
+    levels = SHAPES[0]
+    x, table = (t.to(device) for t in inputs(levels, 5000))
+    x[:1000] = x[0]  # a long list for a few entries
+
+    def gradient():
+        leaf = table.clone().requires_grad_()
+        return torch.autograd.grad(hash_grid(x, leaf, levels, backend=backend).sin().sum(), leaf)[0]
+
+    usual = gradient()
+    torch.use_deterministic_algorithms(True)
+    try:
+        once, again = gradient(), gradient()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(once, again)
+    assert torch.allclose(once, usual, rtol=1e-4, atol=1e-3)
+
+
+SORTED = r"""
+#include "kernels/hash_grid_sorted.h"
+#include <algorithm>
+#include <cstdio>
+#include <numeric>
+#include <random>
+#include <vector>
+
+using namespace nerfcore;
+
+// What csrc/kernels/hash_grid.cu does, lane after lane, against the kernel of the CPU.
+template <int D, int F> int wrong(int64_t n, bool along) {
+  GridLevels levels{3, {3.0f, 9.5f, 40.0f}, {4, 11, 41}, {}};
+  const uint32_t sizes[3] = {64, 1024, 256};  // dense, with gaps at the end; hashed, with collisions
+  for (int l = 0; l < 3; ++l) levels.offset[l + 1] = levels.offset[l] + sizes[l];
+  std::mt19937 random(7);
+  std::uniform_real_distribution<double> uniform(-0.1, 1.1);
+  std::vector<double> x(n * D), direction(n * D), grad_out(n * 3 * F), expected(levels.offset[3] * F), found(expected.size());
+  for (auto* values : {&x, &direction, &grad_out})
+    for (double& v : *values) v = uniform(random);
+  for (int64_t i = 0; i < n / 2 * D; ++i) x[i] = x[i % D];  // half of the points are one
+  HashGridBackward<double> p{levels, n, x.data(), along ? direction.data() : nullptr, {}, grad_out.data(), expected.data(), nullptr, nullptr};
+  hash_grid_backward_cpu(p, D, F, 1);
+  for (int l = 0; l < 3; ++l) {
+    const SortedLevel<double, D, F> level{p, l};
+    const int64_t parts = level.num_parts();
+    std::vector<uint32_t> entry(parts), part(parts), order(parts), sorted_entry(parts), sorted_part(parts);
+    for (int64_t i = 0; i < n; ++i) level.list(i, entry.data(), part.data());
+    for (uint32_t e : entry)
+      if (e >> bits_below(level.size())) return 1;
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return entry[a] < entry[b]; });
+    for (int64_t i = 0; i < parts; ++i) sorted_entry[i] = entry[order[i]], sorted_part[i] = part[order[i]];
+    for (uint32_t e = 0; e < level.size(); ++e) {
+      const int64_t begin = first_not_below(sorted_entry.data(), parts, e), end = first_not_below(sorted_entry.data(), parts, e + 1);
+      for (int64_t i = begin; i < end; ++i)
+        if (sorted_entry[i] != e) return 2;
+      for (int lane = 0; lane < kSumLanes; ++lane)
+        level.add_parts(sorted_part.data(), begin, end, lane, &found[(levels.offset[l] + e) * F]);
+    }
+    if (first_not_below(sorted_entry.data(), parts, 0) != 0) return 3;
+    if (first_not_below(sorted_entry.data(), parts, level.size()) != parts) return 4;
+  }
+  for (size_t i = 0; i < found.size(); ++i)
+    if (std::abs(found[i] - expected[i]) > 1e-9 * (1 + std::abs(expected[i]))) return 5;
+  return 0;
+}
+
+int main() {
+  for (uint32_t size : {1u, 2u, 3u, 64u, 65u, 1u << 19, (1u << 19) + 8})
+    if ((uint64_t(1) << bits_below(size)) < size || (size > 1 && (uint64_t(1) << (bits_below(size) - 1)) >= size)) return 6;
+  for (int64_t n : {1, 2, 63, 1000})
+    for (bool along : {false, true})
+      if (int problem = std::max(wrong<3, 2>(n, along), wrong<2, 8>(n, along))) return problem;
+}
+"""
+
+
+def test_sorted_sums_are_the_gradient(compiler, tmp_path):
+    """The arithmetic of the sum that a GPU takes for equal bits, run on the host."""
+    csrc = _extension.source_dir()
+    (tmp_path / "sorted.cpp").write_text(SORTED)
+    command = [*shlex.split(_toolchain.find_compiler()[0]), "-std=c++17", "-O1", "-fopenmp", "-I", str(csrc)]
+    command += [str(tmp_path / "sorted.cpp"), str(csrc / "kernels" / "hash_grid.cpp"), "-o", str(tmp_path / "sorted")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert subprocess.run([tmp_path / "sorted"]).returncode == 0
 
 
 def test_no_points_and_points_outside(backend, device):
