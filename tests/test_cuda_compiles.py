@@ -15,8 +15,10 @@ TARGETS = ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=com
 
 @pytest.mark.skipif(NVCC is None, reason="nvcc was not found")
 @pytest.mark.parametrize("source", sorted(CSRC.glob("kernels/*.cu")), ids=lambda p: p.stem)
-def test_compiles_for_sm_80_sm_90_and_ptx(source, tmp_path):
+def test_compiles_for_sm_80_sm_90_and_ptx_without_spills(source, tmp_path):
     command = [NVCC, "-std=c++17", "-O3", "-fmad=false", "--expt-relaxed-constexpr", "-I", str(CSRC), "-c", str(source)]
-    command += [word for target in TARGETS for word in ("-gencode", target)]
+    command += ["-Xptxas", "-v", *(word for target in TARGETS for word in ("-gencode", target))]
     result = subprocess.run([*command, "-o", str(tmp_path / "kernel.o")], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    spills = [line for line in result.stderr.splitlines() if "spill stores" in line]
+    assert spills and all("0 bytes spill stores, 0 bytes spill loads" in line for line in spills), spills
