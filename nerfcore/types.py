@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 
 class _Movable:
@@ -131,6 +132,7 @@ class HalfTable:
 
     def written(self, table: Tensor) -> None:
         """Says that the copy was changed together with the table."""
+        increment_version(self.values)
         self._state = _state_of(table)
 
 

@@ -11,7 +11,6 @@ template <class V> struct Dual {
 };
 template <class V> struct Lane<Dual<V>> {
   using Element = nerfcore::Element<V>;
-  using Mask = nerfcore::Mask<V>;
 };
 
 template <class V> NC_HD Dual<V> operator+(Dual<V> a, Dual<V> b) { return {a.value + b.value, a.slope + b.slope}; }
