@@ -9,6 +9,8 @@ namespace nerfcore {
 namespace {
 
 constexpr int64_t kMinTilesPerChunk = 8, kMaxChunks = 32;
+// Larger activations are new memory at every call, which takes longer to come by than the backward pass to compute them again.
+constexpr int64_t kMostKeptBytes = int64_t(1) << 30;
 
 // Hidden activations of a tile: layer after layer, each [kTileRows, padded(width)].
 template <class T> int64_t hidden_per_tile(const std::vector<int>& widths) {
@@ -47,7 +49,8 @@ template <class T> void last_gradient(const MlpBackward<T>& p, int64_t begin, in
 }  // namespace
 
 template <class T> int64_t mlp_hidden_size(const std::vector<int>& widths, int64_t num_rows) {
-  return (num_rows + kTileRows - 1) / kTileRows * hidden_per_tile<T>(widths);
+  const int64_t size = (num_rows + kTileRows - 1) / kTileRows * hidden_per_tile<T>(widths);
+  return size * int64_t(sizeof(T)) <= kMostKeptBytes ? size : 0;
 }
 
 template <class T> void mlp_forward_cpu(const MlpForward<T>& p, int threads) {
@@ -78,8 +81,8 @@ template <class T> void mlp_backward_cpu(const MlpBackward<T>& p, int threads) {
 
   parallel_for(chunks, 1, threads, [&](int64_t chunk, int64_t) {
     static thread_local Buffer<T> scratch;
-    scratch.make_room(mlp.scratch_size() + int64_t(kTileRows) * in_padded);
-    T *grad = scratch.data(), *grad_x = grad + mlp.scratch_size();
+    scratch.make_room(mlp.scratch_size() + int64_t(kTileRows) * in_padded + per_tile);
+    T *grad = scratch.data(), *grad_x = grad + mlp.scratch_size(), *again = grad_x + int64_t(kTileRows) * in_padded;
     const int64_t chunk_end = min_of((chunk + 1) * tiles_per_chunk, tiles);
     for (int64_t tile = chunk * tiles_per_chunk; tile < chunk_end; ++tile) {
       const int64_t begin = tile * kTileRows;
@@ -87,10 +90,11 @@ template <class T> void mlp_backward_cpu(const MlpBackward<T>& p, int threads) {
       const int64_t end = begin + rows, next_rows = min_of<int64_t>(kTileRows, p.num_rows - end);
       prefetch(p.x + end * in, next_rows * in), prefetch(p.grad_out + end * out, next_rows * out);
       last_gradient(p, begin, rows, out, out_padded, grad);
-      const auto hidden = hidden_layers<T>(p.widths, p.hidden + tile * per_tile);
+      if (!p.hidden) mlp.forward(rows, p.x + begin * in, in, hidden_layers<T>(p.widths, again).data(), nullptr);
+      const auto hidden = hidden_layers<T>(p.widths, p.hidden ? p.hidden + tile * per_tile : static_cast<const T*>(again));
       T* target = !p.grad_x ? nullptr : in == in_padded ? p.grad_x + begin * in : grad_x;
       mlp.backward(rows, p.x + begin * in, in, hidden.data(), grad, partial.data() + chunk * mlp.partial_size(), target,
-                   tile + 1 < tiles ? per_tile : 0);
+                   p.hidden && tile + 1 < tiles ? per_tile : 0);
       if (target == grad_x) copy_rows(rows, in, grad_x, in_padded, p.grad_x + begin * in, in);
     }
   });

@@ -12,7 +12,7 @@ template <class T> struct MlpForward {
   OutputActivation activation;
   int64_t num_rows;
   const T* x;  // [N, in]
-  T* hidden;   // [mlp_hidden_size] out, or null for inference: activations between the layers, in this kernel's own tiled layout
+  T* hidden;   // [mlp_hidden_size] out, or null to keep nothing: activations between the layers, in this kernel's own tiled layout
   T* out;      // [N, out] out
 };
 
@@ -22,14 +22,14 @@ template <class T> struct MlpBackward {
   OutputActivation activation;
   int64_t num_rows;
   const T* x;                   // [N, in]
-  const T* hidden;              // from the forward pass
+  const T* hidden;              // from the forward pass, or null: it is computed again
   const T* out;                 // [N, out] from the forward pass
   const T* grad_out;            // [N, out]
   T* grad_x;                    // [N, in] out, or null
   std::vector<T*> grad_weights; // [widths[l], widths[l + 1]] out
 };
 
-// Number of values that the forward pass keeps for the backward pass.
+// Number of values that the forward pass keeps for the backward pass; 0 where these are too many.
 template <class T> int64_t mlp_hidden_size(const std::vector<int>& widths, int64_t num_rows);
 
 // A CUDA tensor is served by torch's matrix products (nerfcore/ops/mlp.py).

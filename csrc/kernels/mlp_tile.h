@@ -34,7 +34,7 @@ template <class T> class MlpTile {
   }
 
   // hidden[l]: the rows of layer l's activations, padded(widths[l + 1]) apart; out: padded(widths[layers]) apart, before the
-  // output activation. add_to_first: the first layer adds to what hidden[0] holds.
+  // output activation, or null where only the activations are wanted. add_to_first: the first layer adds to what hidden[0] holds.
   void forward(int rows, const T* x, int64_t x_row, T* const* hidden, T* out, bool add_to_first = false) const {
     const auto relu = [](Simd<T> v, int, int) { return v < Simd<T>{} ? Simd<T>{} : v; };  // a NaN stays
     const T* a = x;
@@ -43,7 +43,7 @@ template <class T> class MlpTile {
       const int columns = padded<T>(widths[l + 1]);
       const T* w = forward_weights[l].data();
       if (l + 1 < layers) gemm<T>(rows, columns, widths[l], a, a_row, 1, w, columns, hidden[l], columns, add_to_first && l == 0, relu);
-      else gemm<T>(rows, columns, widths[l], a, a_row, 1, w, columns, out, columns, false);
+      else if (out) gemm<T>(rows, columns, widths[l], a, a_row, 1, w, columns, out, columns, false);
       if (l + 1 < layers) a = hidden[l], a_row = columns;
     }
   }

@@ -73,6 +73,21 @@ def test_same_bits_for_any_thread_count(kernel_backend):
     assert torch.equal(grads[0], grads[1]) and torch.equal(grads[0], grads[2])
 
 
+def test_activations_too_large_to_keep(kernel_backend):
+    def passes(x, w):
+        x, w = x.clone().requires_grad_(), [t.clone().requires_grad_() for t in w]
+        out = mlp(x, w, backend=kernel_backend)
+        out.sin().sum().backward()
+        return out.detach(), x.grad, torch.cat([t.grad.flatten() for t in w])
+
+    x, weights = network((2, 512, 2), 1 << 20)  # 2 GiB of activations
+    out, grad_x, grad_weights = passes(x, weights)
+    parts = [passes(part, weights) for part in x.split(x.shape[0] // 8)]
+    assert torch.equal(out, torch.cat([p[0] for p in parts])) and torch.equal(grad_x, torch.cat([p[1] for p in parts]))
+    total = sum(p[2].double() for p in parts)
+    assert torch.allclose(grad_weights.double(), total, rtol=1e-4, atol=1e-5 * total.abs().max().item())
+
+
 def test_no_rows_and_nan(backend, device):
     x, weights = network((32, 64, 16), 4)
     x, weights = x.to(device), [w.to(device).requires_grad_() for w in weights]
