@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kMinTilesPerChunk = 8, kMaxChunks = 32;
 // Larger activations are new memory at every call, which takes longer to come by than the backward pass to compute them again.
-constexpr int64_t kMostKeptBytes = int64_t(1) << 30;
+constexpr int64_t kMostKeptBytes = int64_t(1) << 28;
 
 // Hidden activations of a tile: layer after layer, each [kTileRows, padded(width)].
 template <class T> int64_t hidden_per_tile(const std::vector<int>& widths) {
