@@ -12,6 +12,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,6 +27,8 @@ PACKAGES = {
     "skimage": "scikit-image", "mcubes": "PyMCubes",
 }
 """The package that holds each library, by the name that it is imported by."""
+CALLS_TO_SETTLE = 10  # the first calls find no memory of the right alignment that earlier ones have freed
+SETTLING = 2.0  # seconds that they may take together
 KEPT = 2**40  # bytes; what a process has freed mostly stays with it, so that few calls pay for new pages
 PATIENCE = 120  # seconds that a library may take to prepare, or for one turn
 
@@ -68,7 +71,7 @@ class Worker:
         other.close()
 
     def prepare(self, op: str, work: object, name: str = "") -> None:
-        """Makes ready for the work of ``arms/OP.py``, and does it once. Works under several names stay side by side."""
+        """Makes ready for the work of ``arms/OP.py``, and does it a few times. Works under several names stay."""
         self._ask("prepare", name, op, self.library, work)
 
     def result(self, name: str = "") -> dict[str, np.ndarray]:
@@ -107,7 +110,11 @@ def serve(pipe: Connection, threads: int) -> None:
     def prepare(name, op, library, work):
         arms.pop(name, None)  # gives back its memory
         arms[name] = importlib.import_module(f"arms.{op}").ARMS[library](work, threads)
-        arms[name].step()
+        end = time.perf_counter() + SETTLING
+        for _ in range(CALLS_TO_SETTLE):
+            arms[name].step()
+            if time.perf_counter() > end:
+                break
 
     answers = {
         "prepare": prepare,
