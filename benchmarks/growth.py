@@ -96,6 +96,7 @@ def measure(curve: Curve, workers: dict[int, Worker], threads: int, quick: bool)
     for x in curve.xs:
         worker = workers[x if curve.against == "threads" else threads]
         worker.prepare(curve.op, curve.work(x), str(x))
+        worker.settle(str(x))
         arms[str(x)] = partial(worker.turn, name=str(x))
     times = take_turns(arms, 0.0 if quick else 1.0, 3, 0.0 if quick else TURN)
     for worker in workers.values():

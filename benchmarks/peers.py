@@ -159,6 +159,7 @@ class Crew:
             if not error <= LARGEST_ERROR:
                 raise PeerError(library, f"{library} computes something else: largest relative error {error:.2g}")
             worker.prepare(name, work)
+            worker.settle()
         except PeerError:
             self.dismiss(library)
             raise

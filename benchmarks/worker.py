@@ -71,8 +71,12 @@ class Worker:
         other.close()
 
     def prepare(self, op: str, work: object, name: str = "") -> None:
-        """Makes ready for the work of ``arms/OP.py``, and does it a few times. Works under several names stay."""
+        """Makes ready for the work of ``arms/OP.py``, and does it once. Works under several names stay side by side."""
         self._ask("prepare", name, op, self.library, work)
+
+    def settle(self, name: str = "") -> None:
+        """Does it a few times more."""
+        self._ask("settle", name)
 
     def result(self, name: str = "") -> dict[str, np.ndarray]:
         """Of the last call."""
@@ -110,6 +114,9 @@ def serve(pipe: Connection, threads: int) -> None:
     def prepare(name, op, library, work):
         arms.pop(name, None)  # gives back its memory
         arms[name] = importlib.import_module(f"arms.{op}").ARMS[library](work, threads)
+        arms[name].step()
+
+    def settle(name):
         end = time.perf_counter() + SETTLING
         for _ in range(CALLS_TO_SETTLE):
             arms[name].step()
@@ -118,6 +125,7 @@ def serve(pipe: Connection, threads: int) -> None:
 
     answers = {
         "prepare": prepare,
+        "settle": settle,
         "result": lambda name: arms[name].result(),
         "turn": lambda name, calls: one_turn(arms[name].step, threads, calls),
         "rest": arms.clear,
