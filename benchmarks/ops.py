@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import signal
 import sys
 import time
@@ -24,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from nerfcore.ops.adam import adam_step, adam_step_reference
+from nerfcore.ops.adam import adam_scales, adam_step, adam_step_reference
 from nerfcore.ops.composite import composite, composite_reference
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid, hash_grid_reference
 from nerfcore.ops.intersect import intersect_box, intersect_box_reference
@@ -203,11 +202,11 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
     def adam():
         size = 2**22 // shrink
         inputs = tuple(torch.rand(size) for _ in range(4))
-        rate, correct = 1e-2 / (1 - 0.9**10), 1 / math.sqrt(1 - 0.99**10)
+        scales = adam_scales(10, 1e-2)
         yield Case(
             "adam", "adam", f"{size} parameters, all met", size * 28, "GB/s", inputs,
-            lambda *tensors: adam_step(*tensors, 10, 1e-2),
-            lambda *tensors: adam_step_reference(*tensors, rate, (0.9, 0.99), 1e-15, correct),
+            lambda *tensors: adam_step(*tensors, scales),
+            lambda *tensors: adam_step_reference(*tensors, scales, (0.9, 0.99), 1e-15),
         )
 
     def ngp():

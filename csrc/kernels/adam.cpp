@@ -36,7 +36,7 @@ template <class T> AdamStep<Simd<T>> broadcast_step(const AdamStep<T>& s) {
 }  // namespace
 
 template <class T> void adam_cpu(const Adam<T>& params, int64_t n, int threads) {
-  const auto step = broadcast_step(params.step);
+  const auto step = broadcast_step(params.step());
   parallel_for(n, kValuesPerChunk, threads, [&](int64_t begin, int64_t end) {
     int64_t i = begin;
     for (; i + kLanes<T> <= end; i += kLanes<T>) {
@@ -51,7 +51,7 @@ template <class T> void adam_cpu(const Adam<T>& params, int64_t n, int threads) 
 // listed a group ahead, so that memory has time to deliver them, and without a branch for each: it would be guessed wrong as often
 // as right.
 template <class T> void adam_touched_cpu(const AdamTouched<T>& params, int64_t num_entries, int threads) {
-  const auto step = broadcast_step(params.adam.step);
+  const auto step = broadcast_step(params.adam.step());
   const int64_t features = params.features, entries_per_vector = max_of<int64_t>(1, kLanes<T> / features);
   struct Listed {
     int64_t first[kGroup], count = 0;

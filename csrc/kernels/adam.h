@@ -5,15 +5,15 @@
 namespace nerfcore {
 
 template <class T> struct Adam {
-  AdamStep<T> step;
+  const double* scales;  // [2] rate and correct2 of AdamStep, beside param: a step recorded in a CUDA graph is given others each time
+  T beta1, beta2, epsilon;
   T* param;          // [N] updated
   const T* gradient; // [N]
   T* first;          // [N] first moment, updated
   T* second;         // [N] second moment, updated
 
-  NC_HD void operator()(int64_t i) const {
-    adam_update(step, param + i, gradient[i], first + i, second + i);
-  }
+  NC_HD AdamStep<T> step() const { return {T(scales[0]), beta1, beta2, epsilon, T(scales[1])}; }
+  NC_HD void operator()(int64_t i) const { adam_update(step(), param + i, gradient[i], first + i, second + i); }
 };
 
 // The table once more in half precision, for those who read it; float alone has one.

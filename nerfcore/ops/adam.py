@@ -18,16 +18,21 @@ def adam_step(
     gradient: Tensor,
     first: Tensor,
     second: Tensor,
-    step: int,
-    learning_rate: float,
+    scales: Tensor,
     betas: tuple[float, float] = (0.9, 0.99),
     epsilon: float = 1e-15,
     backend: str = "auto",
 ) -> None:
     """Updates ``param`` and its moments in place by Adam (Kingma and Ba 2015, algorithm 1).
 
-    param, gradient, first, second: any equal shape, contiguous. step: 1 for the first. Elements whose gradient is
-    exactly zero are left alone, moments included, as tiny-cuda-nn does for hash tables. Not differentiable.
+    param, gradient, first, second: any equal shape, contiguous. scales: of this step, from :func:`adam_scales` with the
+    same betas. Elements whose gradient is exactly zero are left alone, moments included, as tiny-cuda-nn does for hash
+    tables. Not differentiable.
+
+    >>> param, first, second = torch.ones(1), torch.zeros(1), torch.zeros(1)
+    >>> adam_step(param, torch.full((1,), 3.0), first, second, adam_scales(step=1, learning_rate=0.25))
+    >>> param.item()
+    0.75
     """
     if not (param.is_contiguous() and first.is_contiguous() and second.is_contiguous()):
         raise ValueError("param, first and second must be contiguous: they are updated in place")
@@ -36,12 +41,12 @@ def adam_step(
         check(name, t.reshape(-1), "N", dims, like=param)
         for name, t in (("gradient", gradient), ("first", first), ("second", second))
     )
-    rate, correct2 = _scales(step, learning_rate, betas)
+    _check_scales(scales, param)
     if use_kernel(backend, flat):
-        torch.ops.nerfcore.adam(flat, gradient, first, second, rate, *betas, epsilon, correct2)
+        torch.ops.nerfcore.adam(flat, gradient, first, second, scales, *betas, epsilon)
         increment_version(param)
     else:
-        adam_step_reference(flat, gradient, first, second, rate, betas, epsilon, correct2)
+        adam_step_reference(flat, gradient, first, second, scales, betas, epsilon)
 
 
 @torch.no_grad()
@@ -50,8 +55,7 @@ def adam_touched_step(
     gradient: TouchedGradient,
     first: Tensor,
     second: Tensor,
-    step: int,
-    learning_rate: float,
+    scales: Tensor,
     betas: tuple[float, float] = (0.9, 0.99),
     epsilon: float = 1e-15,
     backend: str = "auto",
@@ -71,30 +75,47 @@ def adam_touched_step(
         raise ValueError(f"a table has 1, 2, 4 or 8 features, got {dims['F']}")
     if gradient.touched.dtype != torch.uint8:
         raise ValueError(f"gradient.touched must be uint8, got {gradient.touched.dtype}")
+    _check_scales(scales, param)
     if use_kernel(backend, table):
-        rate, correct2 = _scales(step, learning_rate, betas)
         touched, half = gradient.touched, gradient.copy if table.dtype == torch.float32 else None
         copy = half and half.of(table)
-        torch.ops.nerfcore.adam_touched(table, values, touched, *moments, copy, rate, *betas, epsilon, correct2)
+        torch.ops.nerfcore.adam_touched(table, values, touched, *moments, copy, scales, *betas, epsilon)
         increment_version(table)
         if half:
             half.written(table)
     else:
-        adam_step(table, values, *moments, step, learning_rate, betas, epsilon, backend)
+        adam_step(table, values, *moments, scales, betas, epsilon, backend)
         values.zero_()
         gradient.touched.zero_()
 
 
-def _scales(step: int, learning_rate: float, betas: tuple[float, float]) -> tuple[float, float]:
-    """The bias corrections of a step: factor of the first moment, rate included, and of the second moment's root."""
+def adam_scales(
+    step: int, learning_rate: float, betas: tuple[float, float] = (0.9, 0.99), out: Tensor | None = None
+) -> Tensor:
+    """What step number ``step`` of Adam, 1 for the first, multiplies with because moments began at zero.
+
+    Returns [2] float64, in ``out`` if given: the learning rate over ``1 - beta1**step``, and
+    ``1 / sqrt(1 - beta2**step)``. It is a tensor so that a step which is recorded in a CUDA graph, and repeats its
+    launches as they were, finds the numbers of now. The host does not wait for a GPU.
+    """
     if step < 1:
         raise ValueError(f"step counts from 1, got {step}")
-    return learning_rate / (1 - betas[0] ** step), 1 / math.sqrt(1 - betas[1] ** step)
+    out = torch.empty(2, dtype=torch.float64) if out is None else out
+    out[0].fill_(learning_rate / (1 - betas[0] ** step))
+    out[1].fill_(1 / math.sqrt(1 - betas[1] ** step))
+    return out
 
 
-def adam_step_reference(param, gradient, first, second, rate, betas, epsilon, correct2) -> None:
+def _check_scales(scales: Tensor, param: Tensor) -> None:
+    check("scales", scales, "2", {})
+    if scales.dtype != torch.float64 or scales.device != param.device:
+        raise ValueError(f"scales must be float64 on {param.device}, got {scales.dtype} on {scales.device}")
+
+
+def adam_step_reference(param, gradient, first, second, scales, betas, epsilon) -> None:
+    rate, correct2 = scales.to(param)
     touched = gradient != 0
     first.copy_(torch.where(touched, torch.lerp(first, gradient, 1 - betas[0]), first))
     second.copy_(torch.where(touched, (second * betas[1]).addcmul_(gradient, gradient, value=1 - betas[1]), second))
     update = first / (second.sqrt() * correct2).add_(epsilon)
-    param.sub_(update.masked_fill_(~touched, 0), alpha=rate)
+    param.sub_(rate * update.masked_fill_(~touched, 0))

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from nerfcore.ops.adam import adam_step, adam_touched_step
+from nerfcore.ops.adam import adam_scales, adam_step, adam_touched_step
 from nerfcore.testing import assert_matches
 from nerfcore.types import HalfTable, TouchedGradient
 
 
 def test_first_step_moves_by_the_learning_rate(backend, device):
     param, m, v = torch.ones(2, device=device), torch.zeros(2, device=device), torch.zeros(2, device=device)
-    adam_step(param, torch.tensor([3.0, -0.01], device=device), m, v, 1, 0.1, backend=backend)
+    adam_step(param, torch.tensor([3.0, -0.01], device=device), m, v, adam_scales(1, 0.1).to(device), backend=backend)
     assert param.tolist() == pytest.approx([0.9, 1.1])
 
 
@@ -28,7 +28,7 @@ def test_equals_torch(backend, device):
             optimizer.step()
         results.append(theirs.detach())
     for step, gradient in enumerate(gradients, 1):
-        adam_step(ours, gradient.to(device), m, v, step, 1e-2, epsilon=1e-8, backend=backend)
+        adam_step(ours, gradient.to(device), m, v, adam_scales(step, 1e-2).to(device), epsilon=1e-8, backend=backend)
     assert_matches(ours, *results)
 
 
@@ -38,7 +38,7 @@ def test_zero_gradient_leaves_everything_alone(backend, device):
     gradient = torch.rand(100, generator=g).to(device)
     gradient[20:70] = 0
     before = [t.clone() for t in (param, m, v)]
-    adam_step(param, gradient, m, v, 5, 1e-2, backend=backend)
+    adam_step(param, gradient, m, v, adam_scales(5, 1e-2).to(device), backend=backend)
     for old, new in zip(before, (param, m, v), strict=True):
         assert torch.equal(old[20:70], new[20:70]) and (old[:20] != new[:20]).all() and (old[70:] != new[70:]).all()
 
@@ -46,11 +46,13 @@ def test_zero_gradient_leaves_everything_alone(backend, device):
 def test_errors_in_words():
     a = torch.zeros(4, 4)
     with pytest.raises(ValueError, match="must be contiguous"):
-        adam_step(a.T[:2], a[:2], a[:2], a[:2], 1, 0.1)
+        adam_step(a.T[:2], a[:2], a[:2], a[:2], adam_scales(1, 0.1))
     with pytest.raises(ValueError, match="step counts from 1"):
-        adam_step(a, a, a, a, 0, 0.1)
+        adam_scales(0, 0.1)
     with pytest.raises(ValueError, match="gradient must have shape"):
-        adam_step(a, a[:2], a, a, 1, 0.1)
+        adam_step(a, a[:2], a, a, adam_scales(1, 0.1))
+    with pytest.raises(ValueError, match="scales must be float64 on cpu, got torch.float32"):
+        adam_step(a, a, a, a, torch.ones(2))
 
 
 @pytest.mark.parametrize("features", [1, 2, 4, 8])
@@ -64,8 +66,8 @@ def test_touched_step_equals_the_dense_one(backend, device, features, share):
     start = [torch.rand(shape, generator=g) for _ in range(3)]
     sparse = TouchedGradient(gradient.clone().to(device), touched.clone().to(device))
     ours, dense = ([t.clone().to(device) for t in start] for _ in range(2))
-    adam_touched_step(ours[0], sparse, *ours[1:], 3, 1e-2, backend=backend)
-    adam_step(dense[0], gradient.to(device), *dense[1:], 3, 1e-2, backend=backend)
+    adam_touched_step(ours[0], sparse, *ours[1:], adam_scales(3, 1e-2).to(device), backend=backend)
+    adam_step(dense[0], gradient.to(device), *dense[1:], adam_scales(3, 1e-2).to(device), backend=backend)
     for own, other in zip(ours, dense, strict=True):
         assert torch.equal(own, other)
     assert not sparse.values.any() and not sparse.touched.any()
@@ -85,7 +87,7 @@ def test_touched_step_writes_the_copy_in_half_precision(backend, device, feature
         touched = torch.rand(1003, generator=g) < 0.4
         sparse.touched[touched.to(device)] = 1
         sparse.values.copy_(torch.randn(shape, generator=g) * touched[:, None])
-        adam_touched_step(param, sparse, *moments, step, 1e-2, backend=backend)
+        adam_touched_step(param, sparse, *moments, adam_scales(step, 1e-2).to(device), backend=backend)
         if backend != "reference":
             assert torch.equal(copy.values, param.to(half))
         assert torch.equal(copy.of(param), param.to(half))
@@ -96,7 +98,7 @@ def test_a_copy_in_half_precision_follows_every_change(backend, device):
     first = copy.of(param)
     assert torch.equal(first, param.bfloat16()) and copy.of(param) is first
     moments = torch.zeros(40, 2, device=device), torch.zeros(40, 2, device=device)
-    adam_step(param, torch.ones_like(param), *moments, 1, 0.1, backend=backend)
+    adam_step(param, torch.ones_like(param), *moments, adam_scales(1, 0.1).to(device), backend=backend)
     assert torch.equal(copy.of(param), param.bfloat16())
     param.mul_(3)
     assert torch.equal(copy.of(param), param.bfloat16())
@@ -106,10 +108,8 @@ def test_a_copy_in_half_precision_follows_every_change(backend, device):
 
 
 def test_errors_of_the_touched_step_in_words():
-    table = torch.zeros(4, 2)
+    table, scales = torch.zeros(4, 2), adam_scales(1, 0.1)
     with pytest.raises(ValueError, match="touched must be uint8"):
-        adam_touched_step(table, TouchedGradient(table, torch.zeros(4)), table, table, 1, 0.1)
+        adam_touched_step(table, TouchedGradient(table, torch.zeros(4)), table, table, scales)
     with pytest.raises(ValueError, match=r"gradient.values must have shape \[E=4, F=2\]"):
-        adam_touched_step(table, TouchedGradient(table[:2], torch.zeros(4, dtype=torch.uint8)), table, table, 1, 0.1)
-    with pytest.raises(ValueError, match="step counts from 1"):
-        adam_touched_step(table, TouchedGradient.zeros_like(table), table, table, 0, 0.1)
+        adam_touched_step(table, TouchedGradient(table[:2], torch.zeros(4, dtype=torch.uint8)), table, table, scales)
