@@ -16,7 +16,7 @@ from nerfcore.renderer.volume import SHOWS, Marching, render_rays
 from nerfcore.types import Rays, Render
 
 RAYS_PER_CHUNK = 1 << 18
-MODULAR_RAYS = 2048  # some 40,000 samples: their features stay in cache
+MODULAR_RAYS = {"cpu": 1 << 13, "cuda": 1 << 17}  # features of their first pass stay in cache, or fill the device
 POINTS_PER_CHUNK = 1 << 16
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 
@@ -71,9 +71,10 @@ class Model:
         lattice = self.marching.lattice(self.occupancy)
         if not normals and (fused := self.field.fused_render(origin, direction, lattice, SHOWS)) is not None:
             return *fused, None
+        num_rays = MODULAR_RAYS[origin.device.type]
         parts = [
             render_rays(self.field, *rays, lattice, normals, self.backend)
-            for rays in zip(origin.split(MODULAR_RAYS), direction.split(MODULAR_RAYS), strict=True)
+            for rays in zip(origin.split(num_rays), direction.split(num_rays), strict=True)
         ]
         return _concatenate(parts)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.fields.base import Field
-from nerfcore.ops.composite import composite
+from nerfcore.ops.composite import STOP_BELOW, composite
 from nerfcore.ops.intersect import intersect_box
 from nerfcore.ops.march import march_rays
 from nerfcore.renderer.occupancy import OccupancyGrid
@@ -42,6 +42,12 @@ class Marching:
 
 SHOWS = 2e-5
 """Weight below which a picture leaves out a sample's colour."""
+
+FIRST_SAMPLES = 8
+"""Of a ray, in the first pass of a picture; later passes have as many in all, or PASS_SAMPLES."""
+
+PASS_SAMPLES = 1 << 14
+"""A pass with fewer samples would take hardly less time."""
 
 
 def sample_rays(
@@ -88,23 +94,65 @@ def render_rays(
     normals: bool = False,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """The same for pictures: colours and normals are computed only where they show.
+    """The same for pictures: little is computed behind surfaces, colours and normals only where they show.
 
-    Returns rgb [R, 3] without background, opacity [R], distance [R] (weighted sum), normal [R, 3] or None.
+    In passes (Müller et al. 2022, appendix E): each takes, into one packed list, the next few samples of all rays that
+    light still passes; the fewer rays, the more samples of each. Returns rgb [R, 3] without background, opacity [R],
+    distance [R] (weighted sum), normal [R, 3] or None.
     """
     samples = sample_rays(origin, direction, lattice, backend=backend)
-    ray = samples.ray_indices
-    x = sample_positions(origin, direction, samples, ray)
-    sigma, embedding = field.density(x)
-    rgb = torch.zeros_like(x)
-    _, opacity, distance, weight = composite(sigma, rgb, samples, backend=backend)
-    shows = torch.nonzero(weight > SHOWS).squeeze(1)
-    shown_ray = ray[shows]
-    shown = field.color(embedding[shows], direction, shown_ray)
-    shown_weight = torch.zeros_like(opacity).index_add_(0, shown_ray, weight[shows])
-    color = torch.zeros_like(origin).index_add_(0, shown_ray, weight[shows, None] * shown)
+    begin, end = samples.ray_offsets[:-1], samples.ray_offsets[1:]
+    depth, distance, shown_weight = origin.new_zeros(3, len(origin)).unbind()
+    color, normal = torch.zeros_like(origin), torch.zeros_like(origin)
+    count = (end - begin).clamp(max=FIRST_SAMPLES)
+    num_samples = int(count.sum())
+    pass_samples = max(num_samples, PASS_SAMPLES)
+    while num_samples:
+        offsets = torch.nn.functional.pad(count.cumsum(0), (1, 0))
+        ray = _repeated(count, num_samples)
+        at = (begin - offsets[:-1]).index_select(0, ray) + torch.arange(num_samples, device=ray.device)
+        part = Samples(samples.t_start.index_select(0, at), samples.t_end.index_select(0, at), offsets)
+        x = sample_positions(origin, direction, part, ray)
+        sigma, embedding = field.density(x)
+        weight, farther = _composite_behind(depth, sigma, part, ray, backend)
+        distance += farther
+        depth.index_add_(0, ray, torch.where(weight != 0, sigma * (part.t_end - part.t_start), 0))
+
+        begin = begin + count
+        lives = (begin < end) & (torch.exp(-depth) >= STOP_BELOW)
+        count = lives * torch.minimum(end - begin, pass_samples // lives.sum().clamp(min=1))
+        shows = weight > SHOWS
+        num_samples, num_shown = torch.stack((count.sum(), shows.sum())).tolist()  # the only wait for the device
+
+        shown = _repeated(shows, num_shown)
+        ray, weight = ray.index_select(0, shown), weight.index_select(0, shown)
+        shown_weight.index_add_(0, ray, weight)
+        rgb = field.color(embedding.index_select(0, shown), direction.index_select(0, ray))
+        color.index_add_(0, ray, weight[:, None] * rgb)
+        if normals:
+            normal.index_add_(0, ray, weight[:, None] * field.normal(x.index_select(0, shown)))
+    opacity = -torch.expm1(-depth)
     color *= (opacity / shown_weight.clamp(min=1e-10))[:, None]  # what was left out has the colour of the rest
-    if not normals:
-        return color, opacity, distance, None
-    normal = torch.zeros_like(origin).index_add_(0, shown_ray, weight[shows, None] * field.normal(x[shows]))
-    return color, opacity, distance, torch.nn.functional.normalize(normal, dim=-1)
+    return color, opacity, distance, torch.nn.functional.normalize(normal, dim=-1) if normals else None
+
+
+def _repeated(count: Tensor, total: int) -> Tensor:
+    """[total] int64: every index of ``count`` as often as it says. Knowing the total saves a wait for the device."""
+    return torch.repeat_interleave(torch.arange(len(count), device=count.device), count.long(), output_size=total)
+
+
+def _composite_behind(
+    depth: Tensor, sigma: Tensor, samples: Samples, ray: Tensor, backend: str
+) -> tuple[Tensor, Tensor]:
+    """Weights [S] and distance [R] of samples behind an optical depth [R], which stands in front of them as a sample
+    of its own: of length 1 about t = 0, where it adds nothing to the distance."""
+    num = len(depth) + len(sigma)
+    offsets = samples.ray_offsets + torch.arange(len(depth) + 1, device=ray.device)
+    place = torch.arange(1, len(sigma) + 1, device=ray.device) + ray
+    density = sigma.new_empty(num).index_copy_(0, offsets[:-1], depth).index_copy_(0, place, sigma)
+    t_start = sigma.new_full((num,), -0.5).index_copy_(0, place, samples.t_start)
+    t_end = sigma.new_full((num,), 0.5).index_copy_(0, place, samples.t_end)
+    _, _, distance, weight = composite(
+        density, sigma.new_zeros(num, 3), Samples(t_start, t_end, offsets), backend=backend
+    )
+    return weight.index_select(0, place), distance

@@ -1,4 +1,5 @@
-"""Volume renderer against integrals by hand: closed form · brute force · packed = dense · culled = full grid · light."""
+"""Volume renderer against integrals by hand: closed form · brute force · passes = one pass · packed = dense ·
+culled = full grid · light."""
 
 import math
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.ops.occupancy import occupancy_pack
+from nerfcore.renderer import volume
 from nerfcore.renderer.volume import Marching, render_rays, render_samples, sample_rays
 from tests.analytic import Ball, Blob, full_grid
 
@@ -66,6 +68,69 @@ def test_pictures_equal_what_training_sees(field):
     assert trained[1].max() > 0.01
     assert torch.allclose(picture[0], trained[0], atol=1 / 255)  # one level of an 8-bit picture
     assert torch.allclose(picture[1], trained[1]) and torch.allclose(picture[2], trained[2])
+
+
+class Counted(Blob):
+    """Notes how many points each call asks for."""
+
+    def __init__(self, **config):
+        super().__init__(**config)
+        self.calls = []
+
+    def density(self, x):
+        self.calls.append(len(x))
+        return super().density(x)
+
+
+@pytest.mark.parametrize("max_samples", [1024, 37])
+@pytest.mark.parametrize("cascades", [1, 3])
+@pytest.mark.parametrize("peak", [0.5, 12.0, 3000.0])
+def test_passes_add_up_to_one_pass(backend, device, peak, cascades, max_samples, monkeypatch):
+    """Samples a few at a time, from where light has got to: all of them in a haze, up to the stop in front of an opaque
+    core. Steps grow along the rays where there are several cascades."""
+    monkeypatch.setattr(volume, "SHOWS", 0.0)  # every colour counts
+    monkeypatch.setattr(volume, "FIRST_SAMPLES", 3)
+    monkeypatch.setattr(volume, "PASS_SAMPLES", 1)
+    field, (origin, direction) = Counted(peak=peak), rays_into_the_box()
+    origin[3] += 10  # a ray that misses
+    origin, direction = origin.to(device), direction.to(device)
+    grid = full_grid(cascades=cascades, backend=backend)
+    grid.bits = grid.bits.to(device)
+    lattice = Marching.for_cascades(cascades).lattice(grid, max_samples=max_samples)
+    samples = sample_rays(origin, direction, lattice, backend=backend)
+    rgb, opacity, distance, weights = render_samples(field, origin, direction, samples, backend=backend)
+    one_pass = field.calls.pop()
+    picture = render_rays(field, origin, direction, lattice, backend=backend)
+    for ours, whole in zip(picture, (rgb, opacity, distance), strict=False):
+        assert torch.allclose(ours, whole, rtol=0, atol=5e-6)
+    assert len(field.calls) > 8 and max(field.calls) == field.calls[0]
+    assert int((weights > 0).sum()) <= sum(field.calls) <= one_pass
+    if opacity.max() < 0.99:
+        assert sum(field.calls) == one_pass
+
+
+def test_little_is_computed_behind_a_surface():
+    field, rays = Counted(peak=3000.0), rays_into_the_box(3000)
+    lattice = ONE_BOX.lattice(full_grid())
+    _, _, _, weights = render_samples(field, *rays, sample_rays(*rays, lattice))
+    one_pass, reached = field.calls.pop(), int((weights > 0).sum())
+    _, opacity, *_ = render_rays(field, *rays, lattice)
+    assert (opacity > 0.99).float().mean() > 0.5
+    assert min(field.calls[:-1]) > 0.8 * field.calls[0]  # the fewer rays, the more samples of each
+    assert sum(field.calls) < 0.7 * one_pass and sum(field.calls) - reached < 0.25 * (one_pass - reached)
+
+
+def test_what_is_not_a_number_stays_visible():
+    class Broken(Blob):
+        def density(self, x):
+            sigma, embedding = super().density(x)
+            return torch.where((x - 0.5).norm(dim=-1) < 0.1, math.nan, sigma), embedding
+
+    rays, lattice = rays_into_the_box(), ONE_BOX.lattice(full_grid())
+    _, whole, *_ = render_samples(Broken(), *rays, sample_rays(*rays, lattice))
+    for value in render_rays(Broken(), *rays, lattice)[:2]:
+        assert torch.equal(value.isnan().flatten(1).any(1) if value.ndim > 1 else value.isnan(), whole.isnan())
+    assert 0 < whole.isnan().sum() < len(whole)
 
 
 def test_packed_equals_dense(backend, device):
