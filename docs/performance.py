@@ -55,6 +55,11 @@ def main(results: Path = RESULTS, folder: Path = ROOT / "docs") -> None:
                 *table(result, folder),
                 f"{result['date']}, torch {result['torch']}, {where}, sources `{result['sources']}`.{stale}",
             ]
+    gpus = sorted(path for path in results.glob("*.json") if not path.name.startswith("cpu-"))
+    for path in gpus:
+        parts += gpu(json.loads(path.read_text(encoding="utf-8")))
+    if not gpus:
+        parts += ["## On a GPU", "Nothing has been measured yet: `benchmarks/gpu_check.sh` does it on a machine that has one."]
     (folder / "performance.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -279,6 +284,67 @@ def operations(result: dict, folder: Path) -> list[str]:
             f"{r['eager_ratio']:.1f} | {compiled} |"
         )
     return ["## Operations (fastest calls; medians are in the JSON)", "\n".join(lines)]
+
+
+def gpu(result: dict) -> list[str]:
+    """What benchmarks/gpu_check.sh found, part by part."""
+    from gpu import TARGETS, part_digest, summary
+    from gpu_rows import op_rows, peer_rows
+
+    digests = {row.name: row.digest() for row in (*op_rows(), *peer_rows())}
+    tables = {"ops": _gpu_operations, "peers": _gpu_peers}
+    targets = ["| work | target | found |", "| --- | --- | --- |"]
+    for v in (target.verdict(result["parts"]) for target in TARGETS):
+        found = v["why"] if v["met"] is None else f"{v['found']:.3g}, **{'met' if v['met'] else 'missed'}**"
+        targets.append(f"| {v['work']} | {v['asks']} | {found} |")
+    said = "By `benchmarks/gpu_check.sh`; the targets are for an H200. Times are medians of device-event times."
+    parts = [f"## On a GPU: {result['gpu']}", said, "\n".join(targets)]
+    for part, found in result["parts"].items():
+        rows = [r | {"row": r["row"] + _stale(r, digests.get(r["row"]) or part_digest(part))} for r in found["rows"]]
+        measured = tables[part](found, [r for r in rows if "failed" not in r]) if part in tables else []
+        others = [r for r in rows if part not in tables or "failed" in r]
+        lines = [f"- {r['row']}: {'failed: ' + r['failed'] if 'failed' in r else summary(r)}" for r in others]
+        machine = found["machine"]
+        parts += [f"### {part}", *measured, *(["\n".join(lines)] if lines else []), (
+            f"{found['date']}, torch {found['torch']}, CUDA {machine['cuda']}, nvcc {machine['nvcc']}, driver {machine['driver']}, "
+            f"{found['seconds']:.0f} s, sources `{found['sources']}`."
+        )]
+    return parts
+
+
+def _gpu_operations(part: dict, rows: list[dict]) -> list[str]:
+    rates = part["ceilings"]
+    said = (
+        f"Ceilings of the same run: a plain device copy, {rates['copy_bytes'] * 1e-12:.2f} TB/s, and a bf16 matrix product, "
+        f"{rates['product_flops'] * 1e-12:.0f} TFLOP/s. Shares are of the bytes and flops that the work needs at least; what memory had no "
+        f"time for, at that rate of copying, came from caches. Caches: {part['caches']}."
+    )
+    lines = [
+        "| operation | ms | cold | host, ms | share of the copy | of the product | from caches, at least |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in rows:
+        shares = r["share_of"]["copy"], r["share_of"]["product"], r["cached_share"]
+        cells = f"{r['ms']:.3g}", f"{r['cold_ms']:.3g}", f"{r['host_ms']:.3g}", *(f"{share:.0%}" for share in shares)
+        lines.append(f"| {r['row']} | {' | '.join(cells)} |")
+    return [said, "\n".join(lines)]
+
+
+def _gpu_peers(part: dict, rows: list[dict]) -> list[str]:
+    from gpu import differing
+
+    libraries = list(dict.fromkeys(name for r in rows for name in r["peers_ms"]))
+    lines = [
+        "| work | ours, ms | " + " | ".join(f"{name}, ms | times" for name in libraries) + " |",
+        "| --- | --- |" + " --- | --- |" * len(libraries),
+    ]
+    for r in rows:
+        cells = (
+            f"{r['peers_ms'][name]:.3g} | {r['figures'][f'x {name}']:.2f}" if name in r["peers_ms"] else "– | –" for name in libraries
+        )
+        lines.append(f"| {r['row']} | {' | '.join([format(r['ms'], '.3g'), *cells])} |")
+    said = sorted({sentence for r in rows for sentence in (*r["absent"].values(), *(f"{r['row']}: {d}" for d in differing(r)))})
+    return ["\n".join(lines), *(f"{sentence}." for sentence in said)]
 
 
 def _busy_and_wall(row: dict, library: str) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
+import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -220,3 +225,296 @@ def test_performance_page(kernels, tmp_path, capsys):
     write_page(tmp_path, tmp_path)
     page = (tmp_path / "performance.md").read_text(encoding="utf-8")
     assert "2^12 rows (stale) |" in page and "against samples (stale) |" in page and "against threads |" in page
+
+
+# benchmarks/gpu_check.sh: all of it that needs no GPU
+
+
+@pytest.fixture
+def gpu(kernels, monkeypatch):
+    """gpu.py, whose rows are timed on the CPU, as shortly as can be."""
+    import gpu
+    import gpu_rows
+
+    from nerfcore.ops.mlp import mlp
+
+    monkeypatch.setattr(gpu_rows, "SECONDS", 0.0)
+    monkeypatch.setattr(gpu_rows, "TURN", 0.0)
+    monkeypatch.setattr(gpu_rows, "mlp", lambda x, weights, precision: mlp(x, weights))
+    return gpu
+
+
+def on_the_cpu(arm, calls):
+    from timing import one_turn
+
+    return one_turn(arm, 1, calls)
+
+
+MACHINE = dict(gpu="NVIDIA Example", capability="9.0", memory_gib=1, driver="1", cuda="13.0", nvcc="13.0", cpus=1)
+GPU_HEADER = dict(date="2026-01-01", machine=MACHINE, torch="2.6", sources="of today")
+
+
+def gpu_session(gpu, path, part, kept=(), **settings):
+    kept = {row["row"]: row for row in kept}
+    return gpu.Session(part, gpu.Results(path), GPU_HEADER, kept, device=torch.device("cpu"), clock=on_the_cpu, **settings)
+
+
+def test_gpu_check_without_a_gpu_says_so_in_one_sentence():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    words = ["bash", str(BENCHMARKS / "gpu_check.sh"), "ops"]
+    done = subprocess.run(words, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("There is no GPU to check: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words, said", [(["ops", "opps"], "there is no part opps"), (["--scenes", "nowhere"], "there is no folder nowhere")]
+)
+def test_gpu_check_refuses_what_it_does_not_know(gpu, words, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        gpu.main(words)
+    assert stopped.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_gpu_check_runs_each_part_alone_and_stops_without_a_build(gpu, monkeypatch):
+    ran, fails = [], {"tests"}
+
+    def run(words):
+        ran.append(words[2:])
+        return SimpleNamespace(returncode=int(words[2] in fails))
+
+    monkeypatch.setattr(gpu.subprocess, "run", run)
+    options = SimpleNamespace(resume=True, scenes=Path("data"), limit=None)
+    assert not gpu.run_alone(list(gpu.PARTS), options)
+    assert [words[0] for words in ran] == ["build", "tests", "sanitize", "ops", "peers", "scenes"]
+    assert ran[0][1:] == ["--resume", "--scenes=data"]
+    ran.clear()
+    fails.add("build")
+    assert not gpu.run_alone(["build", "ops"], options) and len(ran) == 1
+
+
+def test_gpu_rows_hold_every_operation_and_every_target(gpu):
+    import gpu_rows
+
+    rows = gpu_rows.op_rows()
+    assert {op for row in rows for op in row.ops} | {"ngp"} == {
+        path.stem for path in (BENCHMARKS.parent / "nerfcore" / "ops").glob("[a-z]*.py")
+    }
+    names = [row.name for row in gpu_rows.peer_rows()]
+    assert len(set(names)) == len(names) and len({row.name for row in rows}) == len(rows)
+    assert {target.row for target in gpu.TARGETS if target.part == "peers"} <= set(names)
+    libraries = {row.name: {f"x {name}" for name in row.peers} for row in gpu_rows.peer_rows()}
+    assert all(target.figure in libraries[target.row] for target in gpu.TARGETS if target.part == "peers")
+
+
+def test_gpu_rows_are_timed_and_counted(gpu):
+    import gpu_rows
+
+    cpu, rates = torch.device("cpu"), gpu_rows.ceilings(torch.device("cpu"), on_the_cpu, size=16)
+    assert min(rates.values()) > 0
+    rows = {}
+    for row in gpu_rows.op_rows():
+        rows[row.name] = gpu_rows.time_alone(row, row.work.small(), cpu, on_the_cpu, rates)
+    for found in rows.values():
+        assert 0 < found["fastest_ms"] <= found["ms"] and found["host_ms"] > 0 and found["bytes"] > 0
+        assert found["share_of"]["copy"] > 0 and 0 <= found["cached_share"] < 1
+    points, numbers = 2**10, 2**10 * 8 * 32
+    grid = rows[gpu_rows.grid_name("forward", "rays", "float32")]
+    assert grid["bytes"] == 140 * points + 4 * numbers and grid["gathered_bytes"] == 4 * numbers
+    assert rows[gpu_rows.grid_name("forward", "rays", "float16")]["gathered_bytes"] == 2 * numbers
+    entries = gpu_rows.GridWork(1, "rays", True).levels.num_entries
+    backward = rows[gpu_rows.grid_name("backward to the table", "random", "float16")]
+    assert backward["bytes"] == 140 * points + 8 * entries and backward["gathered_bytes"] == 4 * numbers
+    products = 2 * (32 * 64 + 64 * 64 + 64 * 16) * points
+    assert [rows[gpu_rows.mlp_name(way)]["flops"] for way in gpu_rows.PASSES] == [products, 3 * products]
+
+
+def test_gpu_rows_beside_peers(gpu):
+    """One that agrees, one that computes something else, one that raises and one that is not there."""
+    import gpu_rows
+
+    def raises(work, data):
+        raise RuntimeError("no such GPU\nand more")
+
+    row = gpu_rows.Row(
+        "sh", ("spherical_harmonics",), gpu_rows.eager.Work("spherical_harmonics", 64), gpu_rows.operation,
+        {
+            "torch": lambda work, data: gpu_rows.operation(work, torch.device("cpu")).step,
+            "math": lambda work, data: lambda: torch.zeros(64 * 16), "json": raises, "no_such_peer": raises,
+        },
+    )
+    found = gpu_rows.time_beside_peers(row, row.work, torch.device("cpu"), on_the_cpu)
+    assert set(found["peers_ms"]) == {"torch", "math"} and set(found["figures"]) == {"x torch", "x math"}
+    assert found["figures"]["x torch"] == pytest.approx(found["peers_ms"]["torch"] / found["ms"])
+    assert found["error"] == {"torch": 0.0, "math": pytest.approx(1.0)}
+    assert gpu.differing(found) == ["math differs from ours by 100%"]
+    assert found["absent"]["json"] == "json raised RuntimeError: no such GPU"
+    assert "no_such_peer is left out: No module named 'no_such_peer'" in found["absent"]["no_such_peer"]
+
+
+def test_gpu_networks_of_torch_compute_the_same(gpu):
+    import gpu_rows
+
+    (row,) = (row for row in gpu_rows.op_rows() if row.name == gpu_rows.mlp_name("forward"))
+    found = gpu_rows.time_beside_peers(row, row.work.small(), torch.device("cpu"), on_the_cpu)
+    assert found["error"]["torch"] < 0.02 and "tinycudann" in found["absent"]
+
+
+def test_gpu_clock_counts_between_events(monkeypatch):
+    """With a flush there are two events around every call, none around the flush; without, two around all."""
+    import gpu_rows
+
+    done = []
+    event = SimpleNamespace(record=lambda: done.append("event"), elapsed_time=lambda after: 6.0)
+    monkeypatch.setattr(gpu_rows, "_event", lambda: event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("wait"))
+    turn = gpu_rows.device_turn(lambda: done.append("call"), 3)
+    assert done == ["event", "call", "call", "call", "event", "wait"] and turn.wall == pytest.approx(2e-3)
+    done.clear()
+    flush = SimpleNamespace(zero_=lambda: done.append("flush"))
+    turn = gpu_rows.device_turn(lambda: done.append("call"), 2, flush)
+    assert done == 2 * ["flush", "event", "call", "event"] + ["wait"] and turn.wall == pytest.approx(6e-3)
+
+
+def test_gpu_results_are_written_row_by_row_and_resumed(gpu, tmp_path):
+    path = tmp_path / "gpu.json"
+    gpu.Results(path).write("tests", GPU_HEADER | {"rows": []})
+
+    def fails():
+        raise RuntimeError("an illegal memory access\nsomewhere")
+
+    session = gpu_session(gpu, path, "ops", limit=60.0)
+    session.add("a", "1", lambda: {"ms": 1.0}, ceilings={})
+    assert list(gpu.Results(path).read()["ops"]) == [*GPU_HEADER, "seconds", "ceilings", "rows"]
+    session.add("b", "1", fails)
+    session.add("c", "1", lambda: {"ms": 1.0})
+    first = gpu.Results(path).read()
+    assert set(first) == {"tests", "ops"} and [row["row"] for row in first["ops"]["rows"]] == ["a", "b", "c"]
+    assert first["ops"]["rows"][1]["failed"] == "RuntimeError: an illegal memory access" and session.failed
+
+    session = gpu_session(gpu, path, "ops", first["ops"]["rows"], limit=60.0)
+    session.add("a", "1", lambda: {"ms": 2.0})  # kept
+    assert [row["row"] for row in gpu.Results(path).read()["ops"]["rows"]] == ["a", "b", "c"]
+    session.add("b", "1", lambda: {"ms": 2.0})  # failed before
+    session.add("c", "2", lambda: {"ms": 2.0})  # its sources have changed
+    assert [row["ms"] for row in gpu.Results(path).read()["ops"]["rows"]] == [1.0, 2.0, 2.0] and not session.failed
+
+    session = gpu_session(gpu, path, "ops", limit=-1.0)
+    session.add("a", "1", lambda: {"ms": 3.0})
+    assert "--resume goes on" in gpu.Results(path).read()["ops"]["rows"][0]["failed"]
+
+
+def test_gpu_check_resumes_on_the_same_machine_only(gpu, tmp_path, monkeypatch):
+    path, header, measured = tmp_path / "gpu.json", dict(GPU_HEADER), []
+    monkeypatch.setattr(gpu, "header", lambda: header)
+    monkeypatch.setattr(gpu._extension, "unavailable", lambda device: None)
+    monkeypatch.setitem(gpu.PARTS, "ops", lambda session: session.add("a", "1", lambda: measured.append(1) or {"ms": 1.0}))
+
+    def run(resume):
+        assert gpu.run_part("ops", gpu.Results(path), SimpleNamespace(resume=resume, limit=None, scenes=None))
+        return len(measured)
+
+    assert [run(True), run(True), run(False)] == [1, 1, 2]
+    header["machine"] = MACHINE | {"driver": "2"}
+    assert [run(True), run(True)] == [3, 3]
+    monkeypatch.setattr(gpu._extension, "unavailable", lambda device: "nvcc was not found")
+    with pytest.raises(gpu.NerfcoreError, match="ops needs the compiled kernels: nvcc was not found"):
+        run(True)
+
+
+def test_gpu_targets(gpu, capsys):
+    row = {"row": "work", "figures": {"x torch": 5.0, "host waits": 0.5}, "absent": {"nerfacc": "nerfacc is left out"}}
+    parts = {"peers": {"rows": [row, {"row": "other", "failed": "RuntimeError: no"}]}}
+
+    def verdict(row, figure, **bound):
+        return gpu.Target("peers", row, figure, **bound).verdict(parts)
+
+    assert verdict("work", "x torch", least=5)["met"] is True and verdict("work", "x torch", least=5.1)["met"] is False
+    assert verdict("work", "host waits", most=0) == {
+        "work": "work", "asks": "≤ 0 host waits", "found": 0.5, "met": False,
+    }
+    assert verdict("work", "x nerfacc", least=2)["why"] == "nerfacc is left out"
+    assert verdict("other", "x torch", least=2)["why"] == "RuntimeError: no"
+    assert verdict("none", "x torch", least=2) == {
+        "work": "none", "asks": "≥ 2 x torch", "found": None, "met": None, "why": "not measured",
+    }
+    gpu.print_verdicts({"scenes": {"rows": [{"row": "chair@5", "figures": {"dB": 29.0}}]}}, ["scenes"])
+    printed = capsys.readouterr().out
+    assert "0 of 5 targets are met" in printed and "missed: 29" in printed and "not measured" in printed
+
+
+def test_gpu_tests_and_names(gpu):
+    unread = "ERROR tests/cli/test_main.py - ModuleNotFoundError: No module named 'tyro'"
+    failed = "FAILED tests/ops/test_mlp.py::test_values[cuda] - AssertionError: mlp.py"
+    assert gpu.of_pytest(0, ["....", "4 passed in 1.0s"]) == {"said": "4 passed in 1.0s", "unread": []}
+    assert gpu.of_pytest(1, [unread, "4 passed, 1 error in 1.0s"])["unread"] == [unread]
+    assert gpu.of_pytest(1, [unread, failed, "1 failed"]) == {"failed": "1 failed", "failures": [unread, failed]}
+    assert gpu.of_pytest(-1, ["stopped after 1 s"])["failed"] == "stopped after 1 s"
+    assert gpu.file_name("NVIDIA H200") == "nvidia-h200.json"
+    code, lines = gpu.finished([sys.executable, "-c", "import os; print(os.environ['WORD'])"], {"WORD": "said"}, None)
+    assert (code, lines) == (0, ["said"])
+    code, (line,) = gpu.finished([sys.executable, "-c", "import time; time.sleep(9)"], {}, 0.1)
+    assert code == -1 and line.startswith("stopped after")
+
+
+def test_gpu_waits_are_those_of_the_watched_steps(gpu):
+    kinds = torch.autograd.DeviceType
+
+    def event(name, start, end, kind=kinds.CPU):
+        return SimpleNamespace(name=name, device_type=kind, time_range=SimpleNamespace(start=start, end=end))
+
+    span = event("watched steps", 10, 20)
+    calls = [event("cudaLaunchKernel", 11, 12), event("cudaStreamSynchronize", 12, 13), event("cudaMemcpy", 14, 15)]
+    outside = [event("cudaDeviceSynchronize", 5, 6), event("cudaDeviceSynchronize", 21, 22)]
+    on_the_device = [event("watched steps", 0, 99, kinds.CUDA), event("cudaMemcpy", 15, 16, kinds.CUDA)]
+    assert gpu.count_waits([*on_the_device, span, *calls, *outside], warned=7) == 2
+    assert gpu.count_waits([span, calls[0]], warned=7) == 0
+    assert gpu.count_waits([span, *outside], warned=7) == 7  # the profiler saw no launch
+
+
+def test_gpu_scenes_on_the_cpu(gpu, tmp_path, monkeypatch, capsys):
+    modes = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    metrics = {"psnr": 20.0, "ssim": 0.5, "num_eval_images": 20}  # pictures of fog take a CPU minutes
+    monkeypatch.setattr(gpu.nerfcore, "evaluate", lambda model, scene: SimpleNamespace(metrics=metrics))
+    monkeypatch.setattr(gpu, "BUILTIN", (gpu.Mark("builtin", 1),))
+    monkeypatch.setattr(gpu, "STEPS_BEFORE", 2)
+    monkeypatch.setattr(gpu, "frame_rate", partial(gpu.frame_rate, side=16))
+    monkeypatch.setattr(gpu, "host_waits", partial(gpu.host_waits, steps=2))
+    path = tmp_path / "gpu.json"
+    session = gpu_session(gpu, path, "scenes")
+    gpu.scenes(session)
+    trained, rendered, stepped = gpu.Results(path).read()["scenes"]["rows"]
+    assert trained["row"] == "builtin@1" and trained["figures"] == {"dB": 20.0} and trained["seconds"] >= 1 and trained["steps"] > 0
+    assert rendered["row"] == "render 800x800 of builtin" and rendered["figures"]["frames/s"] > 0
+    assert stepped["figures"] == {"host waits": 0} and modes == ["warn", "default"] and stepped["steps"] == 2
+    gpu.scenes(gpu_session(gpu, path, "scenes", scenes=tmp_path))
+    assert f"fox is skipped, because {tmp_path} has no folder of that name" in capsys.readouterr().out
+
+
+def test_performance_page_of_a_gpu(gpu, tmp_path, monkeypatch):
+    import gpu_rows
+
+    write_page = runpy.run_path(str(BENCHMARKS.parent / "docs" / "performance.py"))["main"]
+    write_page(tmp_path, tmp_path)
+    assert "Nothing has been measured yet: `benchmarks/gpu_check.sh`" in (tmp_path / "performance.md").read_text("utf-8")
+
+    rows = [replace(row, work=row.work.small()) for row in gpu_rows.peer_rows() if row.ops == ("mlp",)]
+    monkeypatch.setattr(gpu_rows, "op_rows", lambda: rows[:2])
+    monkeypatch.setattr(gpu_rows, "peer_rows", lambda: rows[:2])
+    monkeypatch.setattr(gpu_rows, "ceilings", partial(gpu_rows.ceilings, size=16))
+    alone = gpu_rows.time_alone
+    monkeypatch.setattr(gpu_rows, "time_alone", lambda *words: alone(*words) | {"cold_ms": 1.0})
+    path = tmp_path / "nvidia-example.json"
+    for part in ("ops", "peers"):
+        gpu.PARTS[part](gpu_session(gpu, path, part))
+    gpu_session(gpu, path, "tests").add("pytest", gpu.part_digest("tests"), lambda: {"failed": "1 failed"})
+    write_page(tmp_path, tmp_path)
+    page = (tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert "## On a GPU: NVIDIA Example" in page and "- pytest: failed: 1 failed" in page and "(stale)" not in page
+    assert f"| {rows[0].name} | ≥ 5 x torch | " in page and "| chair@5 | ≥ 30 dB | not measured |" in page
+    assert "tinycudann is left out" in page and "driver 1" in page
+    path.write_text(path.read_text("utf-8").replace(rows[1].digest(), "of older sources"), encoding="utf-8")
+    write_page(tmp_path, tmp_path)
+    assert f"| {rows[1].name} (stale) |" in (tmp_path / "performance.md").read_text(encoding="utf-8")
