@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nerfcore import _extension
 from nerfcore.errors import NerfcoreError
-from nerfcore.ops.adam import adam_step
+from nerfcore.ops.adam import adam_scales, adam_step
 from nerfcore.ops.composite import composite
 from nerfcore.ops.hash_grid import hash_grid
 from nerfcore.ops.intersect import intersect_box
@@ -335,10 +335,10 @@ def intersection(work: Size, device: torch.device) -> Ready:
 
 def adam(work: Size, device: torch.device) -> Ready:
     """Four tensors read, three written."""
-    tensors = [torch.rand(work.size, device=device) for _ in range(4)]
+    tensors, scales = [torch.rand(work.size, device=device) for _ in range(4)], adam_scales(10, 1e-2).to(device)
 
     def step() -> Tensor:
-        adam_step(*tensors, step=10, learning_rate=1e-2)
+        adam_step(*tensors, scales)
         return tensors[0]
 
     return Ready(step, 28.0 * work.size, 15.0 * work.size)
