@@ -236,11 +236,8 @@ def gpu(kernels, monkeypatch):
     import gpu
     import gpu_rows
 
-    from nerfcore.ops.mlp import mlp
-
     monkeypatch.setattr(gpu_rows, "SECONDS", 0.0)
     monkeypatch.setattr(gpu_rows, "TURN", 0.0)
-    monkeypatch.setattr(gpu_rows, "mlp", lambda x, weights, precision: mlp(x, weights))
     return gpu
 
 

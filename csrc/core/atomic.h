@@ -13,11 +13,20 @@ NC_HD uint32_t atomic_or(uint32_t* word, uint32_t mask) {
 #endif
 }
 
+// Raises a number that is not below 0: such IEEE numbers are ordered as their bits are.
+NC_HD void atomic_max(float* target, float value) {
+#ifdef __CUDA_ARCH__
+  atomicMax(reinterpret_cast<int*>(target), __float_as_int(value));
+#else
+  float now;
+  __atomic_load(target, &now, __ATOMIC_RELAXED);
+  while (now < value && !__atomic_compare_exchange(target, &now, &value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+#endif
+}
+
 #ifdef __CUDACC__
 template <class T> __device__ __forceinline__ void atomic_add(T* target, T value) { atomicAdd(target, value); }
 
-// Raises a number that is not below 0: such IEEE numbers are ordered as their bits are.
-__device__ __forceinline__ void atomic_max(float* target, float value) { atomicMax(reinterpret_cast<int*>(target), __float_as_int(value)); }
 __device__ __forceinline__ void atomic_max(double* target, double value) {
   atomicMax(reinterpret_cast<long long*>(target), __double_as_longlong(value));
 }

@@ -66,7 +66,10 @@ template <class T> void mlp_forward_cpu(const MlpForward<T>& p, int threads) {
     prefetch(p.x + end * in, min_of<int64_t>(kTileRows, p.num_rows - end) * in);
     mlp.forward(rows, p.x + begin * in, in, hidden.data(), last);
     if (last != y) copy_rows(rows, out, last, out_padded, y, out);
-    if (p.activation == OutputActivation::kSigmoid) map_in_place(y, int64_t(rows) * out, [](Simd<T> v) { return T(1) / (T(1) + exp_of(-v)); });
+    const int64_t values = int64_t(rows) * out;
+    if (p.activation == OutputActivation::kSigmoid) map_in_place(y, values, [](Simd<T> v) { return T(1) / (T(1) + exp_of(-v)); });
+    if (p.activation == OutputActivation::kExp) map_in_place(y, values, [](Simd<T> v) { return exp_of(v); });
+    if (p.activation == OutputActivation::kRelu) map_in_place(y, values, [](Simd<T> v) { return v < Simd<T>{} ? Simd<T>{} : v; });
   });
 }
 

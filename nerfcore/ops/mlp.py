@@ -10,23 +10,38 @@ from torch.autograd.function import once_differentiable
 
 from nerfcore.ops._dispatch import check, use_kernel
 
-ACTIVATIONS = ("none", "sigmoid")
+ACTIVATIONS = {"none": lambda y: y, "sigmoid": torch.sigmoid, "exp": torch.exp, "relu": torch.relu}
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 
 
-def mlp(x: Tensor, weights: Sequence[Tensor], activation: str = "none", backend: str = "auto") -> Tensor:
+def mlp(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    activation: str = "none",
+    precision: str = "float32",
+    backend: str = "auto",
+) -> Tensor:
     """``y = f(relu(... relu(x W_0) W_1 ...) W_n)``: the network of Müller et al. 2022, without biases.
 
-    x [N, in]. weights: matrices [in, width], [width, width], …, [width, out]. activation: f, "none" or "sigmoid".
-    Returns [N, out]. The CPU kernel runs the whole network over tiles of 96 rows and accumulates in the working type;
-    a CUDA tensor runs through torch's matrix products.
+    x [N, in]. weights: matrices [in, width], [width, width], …, [width, out]. activation: f, "none", "sigmoid", "exp"
+    or "relu". Returns [N, out] in the type of x. The CPU kernel runs the whole network over tiles of 96 rows.
 
-    Differentiable in: x, weights (first order on the CPU kernel, any order on the reference).
+    precision: what a GPU may multiply float32 tensors in. "float32" is torch's matrix products. "tf32", "bf16" and
+    "fp16" run the whole network in one kernel on tensor cores, for hidden widths of at most 128: inputs, weights,
+    hidden activations and their gradients are rounded to 11, 8 and 11 bits of mantissa where they are multiplied, sums
+    are float32, and results repeat to the bit on one kind of GPU. "fp16" makes activations above 65504 infinite; its
+    gradients are scaled by a power of two inside, so that a small loss needs no scaling. Other backends and types,
+    and a network without a hidden layer, compute in the type of x whatever it says.
+
+    Differentiable in: x, weights (first order in the kernels, any order on the reference and in "float32" on a GPU).
 
     >>> mlp(torch.tensor([[1.0, -2.0]]), [torch.eye(2), torch.ones(2, 1)]).item()
     1.0
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if not weights:
         raise ValueError("weights must hold at least one matrix")
     x = check("x", x, "N I", {})
@@ -35,18 +50,19 @@ def mlp(x: Tensor, weights: Sequence[Tensor], activation: str = "none", backend:
         dims = {"I": width}
         checked.append(check(f"weights[{layer}]", w, "I O", dims, like=x))
         width = dims["O"]
-    if use_kernel(backend, x) and not x.is_cuda:
-        return _Mlp.apply(x, ACTIVATIONS.index(activation), *checked)
+    tensor_cores = precision != "float32" and x.dtype == torch.float32 and len(checked) > 1
+    if use_kernel(backend, x) and (tensor_cores or not x.is_cuda):
+        return _Mlp.apply(x, list(ACTIVATIONS).index(activation), PRECISIONS.index(precision), *checked)
     return mlp_reference(x, checked, activation)
 
 
 class _Mlp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, activation, *weights):
+    def forward(ctx, x, activation, precision, *weights):
         keep = any(ctx.needs_input_grad)
-        out, hidden = torch.ops.nerfcore.mlp_forward(x, weights, activation, keep)
+        out, hidden = torch.ops.nerfcore.mlp_forward(x, weights, activation, precision, keep)
         ctx.save_for_backward(x, hidden, out, *weights)
-        ctx.activation = activation
+        ctx.how = activation, precision
         return out
 
     @staticmethod
@@ -55,13 +71,12 @@ class _Mlp(torch.autograd.Function):
         x, hidden, out, *weights = ctx.saved_tensors
         wants_x = ctx.needs_input_grad[0]
         grad_x, *grad_weights = torch.ops.nerfcore.mlp_backward(
-            x, weights, hidden, out, grad_out.contiguous(), ctx.activation, wants_x
+            x, weights, hidden, out, grad_out.contiguous(), *ctx.how, wants_x
         )
-        return grad_x if wants_x else None, None, *grad_weights
+        return grad_x if wants_x else None, None, None, *grad_weights
 
 
 def mlp_reference(x: Tensor, weights: Sequence[Tensor], activation: str = "none") -> Tensor:
     for w in weights[:-1]:
         x = torch.relu(x @ w)
-    x = x @ weights[-1]
-    return torch.sigmoid(x) if activation == "sigmoid" else x
+    return ACTIVATIONS[activation](x @ weights[-1])

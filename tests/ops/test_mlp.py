@@ -1,10 +1,11 @@
-"""Small MLP: worked example · backend = reference · gradcheck · properties · edges and errors."""
+"""Small MLP: worked example · backend = reference · low precisions · gradcheck · properties · edges and errors."""
 
 import pytest
 import torch
 
-from nerfcore.ops.mlp import mlp, mlp_reference
+from nerfcore.ops.mlp import ACTIVATIONS, PRECISIONS, mlp, mlp_reference
 from nerfcore.testing import assert_matches
+from tests.rounded_mlp import rounded_mlp
 
 WIDTHS = [(32, 64, 16), (32, 64, 64, 3), (3, 5, 7), (10, 4), (17, 128, 33, 1)]
 
@@ -21,12 +22,12 @@ def test_worked_example(backend, device):
         torch.tensor([[1.0, -2.0]], device=device),
         [torch.eye(2, device=device), torch.ones(2, 1, device=device)],
         "sigmoid",
-        backend,
+        backend=backend,
     )
     assert out.item() == pytest.approx(0.7310586, abs=1e-6)
 
 
-@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 @pytest.mark.parametrize("rows", [1, 96, 2000])
 def test_matches_reference(backend, device, widths, activation, rows):
@@ -45,11 +46,32 @@ def test_matches_reference(backend, device, widths, activation, rows):
         assert_matches(k, y, t, floor, what=f"{'out x'.split()[i] if i < 2 else f'weights[{i - 2}]'}")
 
 
+@pytest.mark.parametrize("precision", PRECISIONS[1:])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
-def test_gradcheck(kernel_backend, widths):
+@pytest.mark.parametrize("rows, activation", [(1, "none"), (300, "exp"), (128, "relu"), (30000, "sigmoid")])
+def test_low_precision(backend, device, widths, precision, rows, activation):
+    """No worse than rounding alone makes it, and the same bits again. Backends that do not round are better."""
+    x, weights = network(widths, rows)
+    cotangent = torch.randn(rows, widths[-1], generator=torch.Generator().manual_seed(3))
+
+    def run():
+        leaves = [t.to(device).requires_grad_() for t in (x, *weights)]
+        out = mlp(leaves[0], leaves[1:], activation, precision, backend)
+        return [out, *torch.autograd.grad(out, leaves, cotangent.to(device))]
+
+    yardstick, truth = (rounded_mlp(x, weights, cotangent, activation, p) for p in (precision, "float64"))
+    for i, (k, again, y, t) in enumerate(zip(run(), run(), yardstick, truth, strict=True)):
+        # the floor is for a yardstick that comes out right by luck, as one number alone may
+        assert_matches(k, y, t, 2e-5, what=f"{'out x'.split()[i] if i < 2 else f'weights[{i - 2}]'}")
+        assert torch.equal(k, again)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+def test_gradcheck(kernel_backend, widths, activation):
     x, weights = network(widths, 5, torch.float64)
     leaves = [t.requires_grad_() for t in (x, *weights)]
-    assert torch.autograd.gradcheck(lambda x, *w: mlp(x, w, "sigmoid", kernel_backend), leaves, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda x, *w: mlp(x, w, activation, backend=kernel_backend), leaves, fast_mode=True)
 
 
 def test_rows_are_independent(backend, device):
@@ -105,7 +127,28 @@ def test_errors_in_words():
     x, weights = network((32, 64, 16), 4)
     with pytest.raises(ValueError, match=r"weights\[1\] must have shape \[I=64, O\], got \[16, 64\]"):
         mlp(x, [weights[0], weights[1].T])
-    with pytest.raises(ValueError, match="activation must be one of none, sigmoid"):
+    with pytest.raises(ValueError, match="activation must be one of none, sigmoid, exp, relu"):
         mlp(x, weights, "tanh")
+    with pytest.raises(ValueError, match="precision must be one of float32, tf32, bf16, fp16"):
+        mlp(x, weights, precision="int8")
     with pytest.raises(ValueError, match="at least one matrix"):
         mlp(x, [])
+
+
+def test_other_types_are_computed_in_themselves(backend, device):
+    x, weights = network((32, 64, 16), 40, torch.float64)
+    x, weights = x.to(device), [w.to(device) for w in weights]
+    assert torch.equal(mlp(x, weights, precision="bf16", backend=backend), mlp(x, weights, backend=backend))
+
+
+def test_networks_beyond_the_tensor_cores(backend, device):
+    """Wide and deep ones are refused in words where they would be fused, and computed elsewhere."""
+    wide = torch.ones(4, 32), [torch.ones(32, 256), torch.ones(256, 1)]
+    deep = torch.ones(4, 32), [torch.eye(32)] * 17
+    for (x, weights), words in ((wide, "hidden widths of at most 128, got 256"), (deep, "take 2 to 16 matrices, got 17")):
+        x, weights = x.to(device), [w.to(device) for w in weights]
+        if backend == "cuda":
+            with pytest.raises(RuntimeError, match=f"{words}; use precision float32"):
+                mlp(x, weights, precision="bf16", backend=backend)
+        else:
+            assert torch.equal(mlp(x, weights, precision="bf16", backend=backend), mlp_reference(x, weights))
