@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nerfcore._extension import use_huge_pages
 from nerfcore.fields.base import Field, register_field
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
-from nerfcore.ops.mlp import mlp
+from nerfcore.ops.mlp import PRECISIONS, mlp
 from nerfcore.ops.ngp import NgpNetworks, has_ngp_kernel, ngp_density, ngp_loss, ngp_loss_bytes, ngp_render
 from nerfcore.ops.spherical_harmonics import spherical_harmonics
 from nerfcore.types import HalfTable, TouchedGradient
@@ -27,7 +27,8 @@ class NGPField(Field):
     embedding and spherical harmonics of the view direction -> colour MLP (two hidden layers).
 
     table_storage: what the hash table is read in, "float32", "float16" or "bfloat16". The parameter is float32 always:
-    half precision is a copy of it beside, which is neither trained nor saved.
+    half precision is a copy of it beside, which is neither trained nor saved. precision: what a GPU multiplies in, see
+    :func:`~nerfcore.ops.mlp.mlp`; a CPU computes in float32.
     """
 
     def __init__(
@@ -40,11 +41,14 @@ class NGPField(Field):
         hidden: int = 64,
         sh_degree: int = 4,
         table_storage: str = "float32",
+        precision: str = "float32",
         backend: str = "auto",
     ):
         super().__init__()
         if table_storage not in TABLE_STORAGE:
             raise ValueError(f"table_storage must be {', '.join(TABLE_STORAGE)}, got {table_storage!r}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be {', '.join(PRECISIONS)}, got {precision!r}")
         self.config = dict(
             num_levels=num_levels,
             features=features,
@@ -54,9 +58,10 @@ class NGPField(Field):
             hidden=hidden,
             sh_degree=sh_degree,
             table_storage=table_storage,
+            precision=precision,
         )
         self.levels = HashGridLevels(3, num_levels, features, log2_table, coarsest, finest)
-        self.sh_degree, self.backend = sh_degree, backend
+        self.sh_degree, self.precision, self.backend = sh_degree, precision, backend
         self.table = nn.Parameter(torch.zeros(self.levels.num_entries, features))
         self.half_table = None if table_storage == "float32" else HalfTable(TABLE_STORAGE[table_storage])
         inputs = EMBEDDING + sh_degree**2
@@ -74,7 +79,7 @@ class NGPField(Field):
 
     def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
         encoded = hash_grid(x, self.stored_table(), self.levels, backend=self.backend, master=self.table)
-        embedding = mlp(encoded, list(self.density_mlp), backend=self.backend)
+        embedding = mlp(encoded, list(self.density_mlp), precision=self.precision, backend=self.backend)
         return torch.exp(embedding[:, 0].clamp(max=MAX_LOG_DENSITY)), embedding
 
     def sigma(self, x: Tensor) -> Tensor:
@@ -86,7 +91,7 @@ class NGPField(Field):
         code = spherical_harmonics(direction, self.sh_degree, backend=self.backend)
         if ray_indices is not None:
             code = code.index_select(0, ray_indices)
-        return mlp(torch.cat((embedding, code), 1), list(self.color_mlp), activation="sigmoid", backend=self.backend)
+        return mlp(torch.cat((embedding, code), 1), list(self.color_mlp), "sigmoid", self.precision, self.backend)
 
     def fused_loss(self, origin, direction, lattice, jitter, background, truth, expected_samples):
         if not has_ngp_kernel(self.table, self.backend):

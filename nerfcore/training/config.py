@@ -11,6 +11,7 @@ from nerfcore.errors import NerfcoreError
 
 Preset = Literal["fast", "default", "best"]
 TableStorage = Literal["float32", "float16", "bfloat16"]
+Precision = Literal["float32", "tf32", "bf16", "fp16"]
 
 FIELD_PRESETS: dict[str, dict] = {
     "fast": dict(log2_table=15, num_levels=8, features=4),
@@ -30,6 +31,7 @@ class TrainConfig:
     downscale: int = 1  # K: photographs are reduced by a K x K box mean
     preset: Preset = "default"  # size of the field: fast is soonest fair, best is last to stop improving
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
+    precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     seed: int = 0  # of every random number
     deterministic: bool = False  # the same bits from the same seed and steps; on the CPU they always are
     device: str = "auto"
@@ -51,9 +53,8 @@ class TrainConfig:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
         if self.preset not in FIELD_PRESETS:
             raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
-        if self.table_storage not in get_args(TableStorage):
-            raise NerfcoreError(
-                f"table_storage must be one of {', '.join(get_args(TableStorage))}, got {self.table_storage!r}"
-            )
+        for name, kinds in (("table_storage", get_args(TableStorage)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in kinds:
+                raise NerfcoreError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
         if self.downscale < 1:
             raise NerfcoreError(f"downscale must be 1 or more, got {self.downscale}")

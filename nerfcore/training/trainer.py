@@ -80,12 +80,15 @@ class Trainer:
         self.loss = torch.zeros(())
 
     def _new_field(self):
-        if self.config.field not in FIELDS:
-            raise NerfcoreError(f"there is no field {self.config.field!r}; choose {', '.join(FIELDS)}")
-        shape = dict(finest=finest_resolution(self.scene), table_storage=self.config.table_storage)
-        shape |= FIELD_PRESETS[self.config.preset] | self.config.field_config
-        field = FIELDS[self.config.field](**shape, backend=self.config.backend)
-        field.initialise(torch.Generator().manual_seed(self.config.seed))
+        config = self.config
+        if config.field not in FIELDS:
+            raise NerfcoreError(f"there is no field {config.field!r}; choose {', '.join(FIELDS)}")
+        shape = dict(
+            finest=finest_resolution(self.scene), table_storage=config.table_storage, precision=config.precision
+        )
+        shape |= FIELD_PRESETS[config.preset] | config.field_config
+        field = FIELDS[config.field](**shape, backend=config.backend)
+        field.initialise(torch.Generator().manual_seed(config.seed))
         return field.to(self.device)
 
     @property

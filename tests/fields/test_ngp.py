@@ -1,5 +1,5 @@
 """NGPField: memory of a step · shapes and ranges · backend = reference · gradients · normals by differences · what rebuilds
-it · tables in half precision."""
+it · tables in half precision · precision of products."""
 
 import copy
 import json
@@ -184,6 +184,19 @@ def test_half_storage_is_no_part_of_what_is_saved():
     assert torch.equal(again.stored_table(), field.stored_table()) and again.stored_table().dtype == torch.bfloat16
     with pytest.raises(ValueError, match="table_storage must be float32, float16, bfloat16, got 'int8'"):
         small_field(table_storage="int8")
+
+
+def test_precision_is_of_gpus(backend, device):
+    """It is kept with the field, and changes no bit but on tensor cores."""
+    (x, direction), same = (t.to(device) for t in points()), small_field(backend).to(device)
+    for precision in ("tf32", "bf16", "fp16"):
+        field = small_field(backend, precision=precision).to(device)
+        assert FIELDS["ngp"](**json.loads(json.dumps(field.config))).config["precision"] == precision
+        results = [(f.density(x)[1], f.color(f.density(x)[1], direction), f.sigma(x)) for f in (field, same)]
+        for a, b in zip(*results, strict=True):
+            assert torch.equal(a, b) if backend != "cuda" else torch.allclose(a, b, rtol=0.1, atol=0.1)
+    with pytest.raises(ValueError, match="precision must be float32, tf32, bf16, fp16, got 'half'"):
+        small_field(precision="half")
 
 
 def test_initialisation_follows_the_generator():
