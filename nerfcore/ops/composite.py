@@ -7,12 +7,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nerfcore.ops._dispatch import check, use_kernel
+from nerfcore.ops._guard import guarded
 from nerfcore.types import Samples
 
 STOP_BELOW = 1e-4
 """Transmittance at which a ray ends, as in Müller et al. 2022."""
 
 
+@guarded("rgb_out", "opacity", "distance", "weights")
 def composite(
     sigma: Tensor, rgb: Tensor, samples: Samples, stop_below: float = STOP_BELOW, backend: str = "auto"
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.ops._dispatch import LastDerivative, check, use_kernel
+from nerfcore.ops._guard import guarded
 
 PRIMES = (1, 2654435761, 805459861)
 
@@ -64,6 +65,7 @@ class HashGridLevels:
         return self.num_levels * self.features
 
 
+@guarded("out")
 def hash_grid(
     x: Tensor, table: Tensor, levels: HashGridLevels, backend: str = "auto", master: Tensor | None = None
 ) -> Tensor:

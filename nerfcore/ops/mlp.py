@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nerfcore.ops._dispatch import check, use_kernel
+from nerfcore.ops._guard import guarded
 
 ACTIVATIONS = {"none": lambda y: y, "sigmoid": torch.sigmoid, "exp": torch.exp, "relu": torch.relu}
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 
 
+@guarded("out")
 def mlp(
     x: Tensor,
     weights: Sequence[Tensor],

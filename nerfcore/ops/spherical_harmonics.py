@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from nerfcore.ops._dispatch import LastDerivative, check, use_kernel
+from nerfcore.ops._guard import guarded
 
 
+@guarded("out")
 def spherical_harmonics(direction: Tensor, degree: int, backend: str = "auto") -> Tensor:
     """Real, orthonormal spherical harmonics of bands 0 to ``degree - 1`` (Ramamoorthi and Hanrahan 2001).
 
