@@ -21,6 +21,15 @@ def photometric_loss(
     rays = origin, direction
     if (fused := field.fused_loss(*rays, lattice, jitter, background, truth, expected_samples)) is not None:
         return fused
+    return modular_loss(field, *rays, lattice, jitter, background, truth, backend)
+
+
+def modular_loss(
+    field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
+    truth: Tensor, backend: str = "auto",
+) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
+    """The same, operation by operation."""
+    rays = origin, direction
     samples = sample_rays(*rays, lattice, jitter, backend)
     rgb, opacity, _, weights = render_samples(field, *rays, samples, backend)
     loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)

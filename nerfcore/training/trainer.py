@@ -13,14 +13,15 @@ from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
 from nerfcore.errors import BackendError, NerfcoreError
 from nerfcore.fields import FIELDS
+from nerfcore.ops._guard import finite_guard
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
-from nerfcore.training.loss import photometric_loss
+from nerfcore.training.loss import modular_loss, photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.schedule import cosine_decay
-from nerfcore.types import SampleLattice
+from nerfcore.types import SampleLattice, TouchedGradient
 
 MIN_LATE_RAYS, MAX_RAYS = 64, 1 << 16
 MAX_SAMPLES = 1 << 22  # of a step, whatever rays meet: bounds its memory
@@ -112,10 +113,9 @@ class Trainer:
         lattice = self.marching.lattice(self.occupancy, march_stride(self.fraction), most_samples_per_ray(len(rays)))
         # the same random background behind picture and prediction: only what is really there can match it
         truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
-        self.loss, samples, weights, gradients = photometric_loss(
-            self.field, origin, rays.direction, lattice, jitter, background, truth, config.samples_per_step,
-            config.backend,
-        )
+        batch = self.field, origin, rays.direction, lattice, jitter, background, truth
+        self.loss, samples, weights, gradients = photometric_loss(*batch, config.samples_per_step, config.backend)
+        self._stop_if_not_finite(gradients, batch)
         self.occupancy.see(origin, rays.direction, samples, weights)
         rate = cosine_decay(self.fraction, self.steps, config.learning_rate, config.final_learning_rate)
         self.optimizer.step(rate, gradients)
@@ -148,13 +148,33 @@ class Trainer:
             "step": self.field.step_bytes(MAX_SAMPLES, longest, torch.get_num_threads()) + MAX_RAYS * 200,
         }
 
+    def _stop_if_not_finite(self, gradients: dict[str, Tensor | TouchedGradient], batch: tuple) -> None:
+        """Raises before a bad step moves the parameters, and names the operation and the tensor that went bad first:
+        the step is repeated, operation by operation. It looks at sums, which are quickly had; what a touched table gets
+        has come through the networks, whose gradients show it."""
+        dense = {f"the gradient of {name}": g for name, g in gradients.items() if isinstance(g, Tensor)}
+        tensors = {"the loss": self.loss, **dense}
+        bad = next((name for name, t in tensors.items() if not math.isfinite(t.sum().item())), None)
+        if bad is None:
+            return
+        try:
+            with finite_guard():
+                modular_loss(*batch, self.config.backend)
+        except NerfcoreError as error:
+            raise self._not_finite(error) from None
+        raise self._not_finite(f"{bad} is not finite")
+
     def check_finite(self) -> None:
         """Names the first tensor that went bad."""
         for name, tensor in [("the loss", self.loss), *self.field.named_parameters()]:
             if not torch.isfinite(tensor).all():
-                raise NerfcoreError(
-                    f"{name} is not finite at step {self.steps}; lower the learning rate or look for bad poses"
-                )
+                raise self._not_finite(f"{name} is not finite")
+
+    def _not_finite(self, what: object) -> NerfcoreError:
+        advice = "lower the learning rate or look for bad poses"
+        if self.config.precision == "fp16" and self.device != "cpu":
+            advice = f"train with precision bf16, {advice}"
+        return NerfcoreError(f"{what} at step {self.steps}; {advice}")
 
     def model(self, header: dict) -> Model:
         """The field as it is now, ready to render and to be saved."""

@@ -1,4 +1,4 @@
-"""Trainer: repeatable to the bit · resumed = unbroken · learns · the ray budget · names what went bad."""
+"""Trainer: repeatable to the bit · resumed = unbroken · learns · the ray budget · names what went bad, before it spreads."""
 
 import dataclasses
 
@@ -121,6 +121,36 @@ def test_a_bad_tensor_is_named(scene, name):
     with torch.no_grad():
         dict(trainer.field.named_parameters())[name].view(-1)[3] = float("nan")
     with pytest.raises(NerfcoreError, match=rf"{name} is not finite at step 1"):
+        trainer.check_finite()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("color_mlp.1", float("nan"), r"mlp: weights\[1\] is not finite \(4096 of 4096 numbers\)"),
+        ("table", float("inf"), r"hash_grid: table is not finite \(\d+ of \d+ numbers\)"),
+        ("table", 1e38, r"mlp: out is not finite \(\d+ of \d+ numbers\)"),
+    ],
+)
+def test_a_bad_step_moves_nothing_and_is_traced_to_its_operation(scene, name, value, what):
+    trainer = run(Trainer(scene, SMALL), 2)
+    parameters = dict(trainer.field.named_parameters())
+    with torch.no_grad():
+        parameters[name].fill_(value)
+    before = {n: p.detach().clone() for n, p in parameters.items()}
+    with pytest.raises(NerfcoreError, match=rf"^{what} at step 2; lower the learning rate"):
+        run(trainer, 20)
+    assert all(torch.equal(p.nan_to_num(), before[n].nan_to_num()) for n, p in parameters.items())
+
+
+def test_what_cannot_be_traced_is_named_all_the_same(scene, monkeypatch):
+    loss = trainer_module.photometric_loss
+    monkeypatch.setattr(trainer_module, "photometric_loss", lambda *batch: (torch.tensor(torch.nan), *loss(*batch)[1:]))
+    trainer = Trainer(scene, dataclasses.replace(SMALL, precision="fp16"))
+    with pytest.raises(NerfcoreError, match="^the loss is not finite at step 0; lower"):
+        trainer.step()
+    trainer.device = "cuda"  # where fp16 means something
+    with pytest.raises(NerfcoreError, match="^the loss is not finite at step 0; train with precision bf16, lower"):
         trainer.check_finite()
 
 
