@@ -11,7 +11,8 @@
 #include "bindings/pdf.h"
 #include "bindings/spherical_harmonics.h"
 
-TORCH_LIBRARY(nerfcore, m) {
+TORCH_LIBRARY(nerfcore, library) {
+  nerfcore::Operations m(library);
   nerfcore::register_adam(m);
   nerfcore::register_composite(m);
   nerfcore::register_hash_grid(m);

@@ -30,7 +30,7 @@ inline void adam_touched(Tensor& param, Tensor& gradient, Tensor& touched, Tenso
   });
 }
 
-inline void register_adam(torch::Library& m) {
+inline void register_adam(Operations& m) {
   m.def("adam(Tensor(a!) param, Tensor gradient, Tensor(b!) first, Tensor(c!) second, Tensor scales, float beta1, "
         "float beta2, float epsilon) -> ()", &adam);
   m.def("adam_touched(Tensor(a!) param, Tensor(b!) gradient, Tensor(c!) touched, Tensor(d!) first, Tensor(e!) second, Tensor(f!)? copy, "

@@ -31,6 +31,24 @@ inline void* current_stream(const Tensor& t) {
   return impl.getStream(t.device()).native_handle();
 }
 
+// Where operations are registered. A function itself chooses by its tensors' device, so that one serves both; derivatives are made in
+// nerfcore/ops, so that autograd has nothing to do here.
+class Operations {
+ public:
+  explicit Operations(torch::Library& library) : library(library) {}
+
+  template <class Function> void def(const std::string& schema, Function* function) {
+    const std::string name = schema.substr(0, schema.find('('));
+    library.def(schema.c_str());
+    for (const c10::DispatchKey device : {c10::DispatchKey::CPU, c10::DispatchKey::CUDA})
+      library.impl(name.c_str(), torch::dispatch(device, function));
+    library.impl(name.c_str(), torch::dispatch(c10::DispatchKey::Autograd, torch::CppFunction::makeFallthrough()));
+  }
+
+ private:
+  torch::Library& library;
+};
+
 }  // namespace nerfcore
 
 // NC_LAUNCH(stem, tensor, params, args...): stem_cpu(params, args..., threads) or stem_cuda(params, args..., stream) by the tensor's device.

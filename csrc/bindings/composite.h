@@ -40,7 +40,7 @@ inline std::tuple<Tensor, Tensor> composite_backward(
   return {grad_sigma, grad_rgb};
 }
 
-inline void register_composite(torch::Library& m) {
+inline void register_composite(Operations& m) {
   m.def("composite_forward(Tensor sigma, Tensor rgb, Tensor t_start, Tensor t_end, Tensor ray_offsets, float stop_below) "
         "-> (Tensor, Tensor, Tensor, Tensor, Tensor)", &composite_forward);
   m.def("composite_backward(Tensor rgb, Tensor t_start, Tensor t_end, Tensor ray_offsets, Tensor weight, Tensor after, "

@@ -59,7 +59,7 @@ inline std::tuple<Tensor, Tensor> hash_grid_backward(const Tensor& x, const std:
   return {wants_x ? grad_x : at::empty({0}, x.options()), wants_table ? grad_table : at::empty({0}, x.options())};
 }
 
-inline void register_hash_grid(torch::Library& m) {
+inline void register_hash_grid(Operations& m) {
   m.def("hash_grid_forward(Tensor x, Tensor? along, Tensor table, float[] scale, int[] resolution, int[] offset) -> Tensor", &hash_grid_forward);
   m.def("hash_grid_backward(Tensor x, Tensor? along, Tensor table, Tensor grad_out, float[] scale, int[] resolution, int[] offset, "
         "bool wants_x, bool wants_table, bool deterministic) -> (Tensor, Tensor)", &hash_grid_backward);

@@ -18,7 +18,7 @@ inline std::tuple<Tensor, Tensor> intersect_forward(const Tensor& origin, const 
   return {t_in, t_out};
 }
 
-inline void register_intersect(torch::Library& m) {
+inline void register_intersect(Operations& m) {
   m.def("intersect_forward(Tensor origin, Tensor direction, Tensor box_min, Tensor box_max, float near, float far) -> (Tensor, Tensor)",
         &intersect_forward);
 }

@@ -57,7 +57,7 @@ inline std::tuple<Tensor, Tensor, Tensor> march_forward(
   return {t_start, t_end, ray_offsets};
 }
 
-inline void register_march(torch::Library& m) {
+inline void register_march(Operations& m) {
   m.def("march_forward(Tensor origin, Tensor direction, Tensor near, Tensor far, Tensor bits, Tensor? jitter, int resolution, "
         "int cascades, float step_min, float step_max, float cone_angle, int max_samples_per_ray) -> (Tensor, Tensor, Tensor)",
         &march_forward);

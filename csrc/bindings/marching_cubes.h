@@ -43,7 +43,7 @@ inline std::tuple<Tensor, Tensor, bool> marching_cubes(const Tensor& volume, dou
   return {vertices, faces, all_finite};
 }
 
-inline void register_marching_cubes(torch::Library& m) {
+inline void register_marching_cubes(Operations& m) {
   m.def("marching_cubes(Tensor volume, float iso, Tensor table) -> (Tensor, Tensor, bool)", &marching_cubes);
 }
 

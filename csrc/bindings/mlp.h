@@ -76,7 +76,7 @@ inline std::vector<Tensor> mlp_backward(const Tensor& x, at::TensorList weights,
   return grads;
 }
 
-inline void register_mlp(torch::Library& m) {
+inline void register_mlp(Operations& m) {
   m.def("mlp_forward(Tensor x, Tensor[] weights, int activation, int precision, bool keep_hidden) -> (Tensor, Tensor)", &mlp_forward);
   m.def("mlp_backward(Tensor x, Tensor[] weights, Tensor hidden, Tensor out, Tensor grad_out, int activation, int precision, bool wants_x) "
         "-> Tensor[]", &mlp_backward);

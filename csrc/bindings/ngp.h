@@ -94,7 +94,7 @@ inline Tensor ngp_density_forward(const Tensor& table, at::TensorList density, a
   return sigma;
 }
 
-inline void register_ngp(torch::Library& m) {
+inline void register_ngp(Operations& m) {
 #define NC_NGP_FIELD "Tensor table, Tensor[] density, Tensor[] color, float[] scale, int[] resolution, int[] offset, int sh_degree, float max_log_density, "
 #define NC_NGP_GRID                                                                                                                 \
   "Tensor bits, int grid_resolution, int cascades, float step_min, float step_max, float cone_angle, float near, float stop_below, " \

@@ -63,7 +63,7 @@ inline void occupancy_see(const Tensor& seen, const Tensor& origin, const Tensor
   });
 }
 
-inline void register_occupancy(torch::Library& m) {
+inline void register_occupancy(Operations& m) {
   m.def("occupancy_choose(Tensor density_grid, float threshold, int resolution, int cascades, int sweep_start, int sweep_length, "
         "int draw_start, int draw_length, int seed) -> (Tensor, Tensor)", &occupancy_choose);
   m.def("occupancy_update(Tensor(a!) density_grid, Tensor cell_index, Tensor density, float decay) -> ()", &occupancy_update);

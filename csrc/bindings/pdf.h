@@ -18,7 +18,7 @@ inline Tensor pdf_forward(const Tensor& borders, const Tensor& weights, const st
   return out;
 }
 
-inline void register_pdf(torch::Library& m) {
+inline void register_pdf(Operations& m) {
   m.def("pdf_forward(Tensor borders, Tensor weights, Tensor? jitter, int num_samples, float floor) -> Tensor", &pdf_forward);
 }
 

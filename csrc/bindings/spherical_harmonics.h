@@ -41,7 +41,7 @@ inline std::tuple<Tensor, Tensor> spherical_harmonics_backward2(const Tensor& di
   return {grad_direction, grad_grad_out};
 }
 
-inline void register_spherical_harmonics(torch::Library& m) {
+inline void register_spherical_harmonics(Operations& m) {
   m.def("spherical_harmonics_forward(Tensor direction, int degree) -> Tensor", &spherical_harmonics_forward);
   m.def("spherical_harmonics_backward(Tensor direction, int degree, Tensor grad_out) -> Tensor", &spherical_harmonics_backward);
   m.def("spherical_harmonics_backward2(Tensor direction, Tensor along, int degree, Tensor grad_out) -> (Tensor, Tensor)",
