@@ -21,6 +21,7 @@ template <class V> using Unsigned = typename Lane<V>::Unsigned;  // as many 32-b
 template <class V> NC_HD V splat(Element<V> x) { return x - V{}; }
 
 NC_HD bool any(bool mask) { return mask; }
+NC_HD uint32_t lane_bits(bool mask) { return mask; }  // bit i: whether lane i is set
 NC_HD bool not_of(bool mask) { return !mask; }
 template <class V> NC_HD V select(Mask<V> mask, V a, V b) { return mask ? a : b; }
 template <class V> NC_HD V min_lanes(V a, V b) { return select(a < b, a, b); }

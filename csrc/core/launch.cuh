@@ -1,4 +1,5 @@
 // CUDA launch: a grid-stride kernel over a functor on the given stream, checked.
+// A functor is called by one thread, or by all threads of a (part of a) warp together: core/warp.h.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -8,24 +9,33 @@
 
 namespace nerfcore {
 
-inline void check_launch(const char* what) {
-  const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string(what) + ": CUDA launch failed: " + cudaGetErrorString(error));
+inline void check_cuda(const char* what, cudaError_t error) {
+  if (error != cudaSuccess) throw std::runtime_error(std::string("nerfcore: ") + what + " failed: " + cudaGetErrorString(error));
 }
 
-template <class Kernel> __global__ void for_each_kernel(const Kernel kernel, int64_t n) {
-  const int64_t stride = int64_t(gridDim.x) * blockDim.x;
-  for (int64_t i = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; i < n; i += stride) kernel(i);
+// How many threads the current device holds at once, if they need few registers.
+inline int64_t resident_threads() {
+  int device = 0, processors = 0, threads = 0;
+  check_cuda("cudaGetDevice", cudaGetDevice(&device));
+  check_cuda("cudaDeviceGetAttribute", cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+  check_cuda("cudaDeviceGetAttribute", cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, device));
+  return int64_t(processors) * threads;
 }
 
-// Calls kernel(i) for every i in [0, n) on `stream` (a cudaStream_t).
-template <class Kernel> void for_each_cuda(const char* what, const Kernel& kernel, int64_t n, void* stream) {
+constexpr int kThreads = 256;
+
+template <int LANES, class Kernel> __global__ void for_each_kernel(const Kernel kernel, int64_t n) {
+  const int64_t stride = int64_t(gridDim.x) * (kThreads / LANES);
+  for (int64_t i = (blockIdx.x * int64_t(kThreads) + threadIdx.x) / LANES; i < n; i += stride) kernel(i);
+}
+
+// Calls kernel(i) for every i in [0, n) on `stream` (a cudaStream_t), each by LANES neighbouring threads.
+template <int LANES = 1, class Kernel> void for_each_cuda(const char* what, const Kernel& kernel, int64_t n, void* stream) {
   if (n == 0) return;
-  constexpr int kThreads = 256;
-  const int64_t blocks = (n + kThreads - 1) / kThreads;
-  for_each_kernel<<<unsigned(blocks < 65535 ? blocks : 65535), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(kernel, n);
-  check_launch(what);
+  constexpr int kPerBlock = kThreads / LANES;
+  const int64_t blocks = (n + kPerBlock - 1) / kPerBlock;
+  for_each_kernel<LANES><<<unsigned(blocks < 65535 ? blocks : 65535), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(kernel, n);
+  check_cuda(what, cudaGetLastError());
 }
 
 }  // namespace nerfcore

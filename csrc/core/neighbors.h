@@ -19,8 +19,11 @@ template <class V> struct Neighbors {
   NC_HD static void store(V* p, V v, int64_t n) {
     if (n > 0) *p = v;
   }
+  NC_HD static void store_packed(V* p, V v, uint32_t bits, int64_t n) { store(p, v, bits ? n : 0); }  // only lanes whose bit is set
+  NC_HD static V numbers() { return V{}; }  // 0, 1, 2, ...
   NC_HD static Mask<V> first(int n) { return n > 0; }
   NC_HD static int leading(Mask<V> mask) { return mask; }  // how many lanes are set before the first that is not
+  NC_HD static V at(V v, int) { return v; }                // lane n
 
   NC_HD static V last_everywhere(V v) { return v; }
   NC_HD static V first_everywhere(V v) { return v; }

@@ -24,4 +24,12 @@ NC_HD int lowest_bit(uint32_t word) {
 #endif
 }
 
+NC_HD int count_bits(uint32_t word) {
+#ifdef __CUDA_ARCH__
+  return __popc(word);
+#else
+  return __builtin_popcount(word);
+#endif
+}
+
 }  // namespace nerfcore

@@ -88,7 +88,8 @@ template <class M> inline uint32_t lane_bits(M mask) {
 #endif
 }
 template <class M> inline bool any(M mask) { return lane_bits(mask) != 0; }
-template <class V> inline Mask<V> test_bit(const uint32_t* words, Unsigned<V> index) {
+template <class V, class = std::enable_if_t<std::is_same<V, Simd<Element<V>>>::value>>
+inline Mask<V> test_bit(const uint32_t* words, Unsigned<V> index) {
   Unsigned<V> word = index >> 5;
   for (size_t i = 0; i < sizeof index / sizeof index[0]; ++i) word[i] = words[word[i]];
   return __builtin_convertvector((word >> (index & 31) & 1) != 0, Mask<V>);

@@ -12,7 +12,6 @@
 namespace nerfcore {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr unsigned kWarp = 0xffffffffu;
 constexpr int kFewRuns = 8;            // of lanes in one cell: then adding them up first costs less than the atomics it saves
 constexpr int kEntriesPerWarp = 4;     // of the sorted sum
@@ -222,7 +221,7 @@ template <class Kernel> void for_each_point(const char* what, const Kernel& kern
   if (points == 0) return;
   const dim3 blocks(unsigned((points + kThreads - 1) / kThreads), unsigned(groups));
   for_each_point_kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(kernel);
-  check_launch(what);
+  check_cuda(what, cudaGetLastError());
 }
 
 // --- The sum of sorted parts: see kernels/hash_grid_sorted.h. Four lists lie in the scratch memory, then what sorting needs.
@@ -250,9 +249,7 @@ struct Scratch {
     return cub::DeviceRadixSort::SortPairs(memory, sorting_bytes, entry, sorted_entry, part, sorted_part, num_parts, 0, bits,
                                            static_cast<cudaStream_t>(stream));
   }
-  static void check(cudaError_t error) {
-    if (error != cudaSuccess) throw std::runtime_error(std::string("hash_grid_backward, sorting: ") + cudaGetErrorString(error));
-  }
+  static void check(cudaError_t error) { check_cuda("hash_grid_backward, sorting", error); }
 };
 
 template <class T, int D, int F> struct ListParts {
@@ -285,7 +282,7 @@ template <class T, int D, int F> void backward_table_sorted(const HashGridBackwa
     scratch.sort(level.num_parts(), bits_below(level.size()), stream);
     const unsigned entries_per_block = kThreads / 32 * kEntriesPerWarp, blocks = (level.size() + entries_per_block - 1) / entries_per_block;
     sum_parts_kernel<T, D, F><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(level, scratch.sorted_entry, scratch.sorted_part);
-    check_launch("hash_grid_backward, sums");
+    check_cuda("hash_grid_backward, sums", cudaGetLastError());
   }
 }
 
