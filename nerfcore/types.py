@@ -53,12 +53,15 @@ class Rays(_Movable):
 class Samples(_Movable):
     """Samples of all rays end to end: ray r owns ``ray_offsets[r]:ray_offsets[r + 1]``.
 
-    t_start, t_end [S]: interval ``[t_start, t_end)`` along the ray. ray_offsets [R + 1], int64.
+    t_start, t_end [S]: interval ``[t_start, t_end)`` along the ray. ray_offsets [R + 1], int64. Samples behind
+    ``ray_offsets[R]``, where marching was given a capacity, belong to no ray: they are zero, and operations return
+    zeros for them. found [], int64: how many samples there would have been with more capacity.
     """
 
     t_start: Tensor
     t_end: Tensor
     ray_offsets: Tensor
+    found: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.t_start)
@@ -69,8 +72,9 @@ class Samples(_Movable):
 
     @property
     def ray_indices(self) -> Tensor:
-        """[S] int64, the ray of each sample."""
-        counts = self.ray_offsets[1:] - self.ray_offsets[:-1]
+        """[S] int64, the ray of each sample; the last one for samples that belong to none."""
+        ends = torch.cat([self.ray_offsets[:-1], self.ray_offsets.new_full((1,), len(self))])
+        counts = ends[1:] - ends[:-1]
         rays = torch.arange(self.num_rays, device=counts.device)
         return torch.repeat_interleave(rays, counts, output_size=len(self))
 

@@ -2,6 +2,8 @@
 #include "bindings/common.h"
 #include "kernels/march.h"
 
+#include <limits>
+
 namespace nerfcore {
 
 // Bits of the blocks of cells; undefined where the grid is too coarse for blocks.
@@ -23,44 +25,53 @@ MarchGrid<T> march_grid(const Tensor& bits, const Tensor& blocks, int64_t resolu
           int(resolution), int(cascades), T(step_min), T(step_max), T(cone_angle)};
 }
 
-inline std::tuple<Tensor, Tensor, Tensor> march_forward(
+// Returns t_start, t_end [S], ray_offsets, and the number of samples found. S is this number; or `capacity`, of which the rays that do
+// not fit whole get nothing, the samples behind ray_offsets[R] are zero, and the host never waits for the device.
+inline std::tuple<Tensor, Tensor, Tensor, Tensor> march_forward(
     const Tensor& origin, const Tensor& direction, const Tensor& near, const Tensor& far, const Tensor& bits,
     const std::optional<Tensor>& jitter, int64_t resolution, int64_t cascades, double step_min, double step_max, double cone_angle,
-    int64_t max_samples_per_ray) {
+    int64_t max_samples_per_ray, std::optional<int64_t> capacity) {
   for (const Tensor* t : {&origin, &direction, &near, &far, &bits}) check_contiguous(*t, "march input");
   if (jitter) check_contiguous(*jitter, "jitter");
   const int64_t num_rays = origin.size(0);
   const Tensor blocks = march_blocks(bits, resolution);
-  Tensor ray_offsets = at::zeros({num_rays + 1}, origin.options().dtype(at::kLong)), t_start, t_end;
+  const auto integers = origin.options().dtype(at::kLong);
+  Tensor ray_offsets = at::zeros({num_rays + 1}, integers), found = at::zeros({}, integers), t_start, t_end;
   NC_DISPATCH(origin, "march_forward", [&] {
     const auto grid = march_grid<scalar_t>(bits, blocks, resolution, cascades, step_min, step_max, cone_angle);
     const MarchRays<scalar_t> rays{grid, origin.const_data_ptr<scalar_t>(), direction.const_data_ptr<scalar_t>(),
                                    near.const_data_ptr<scalar_t>(), far.const_data_ptr<scalar_t>(),
                                    jitter ? jitter->const_data_ptr<scalar_t>() : nullptr};
     const auto allocate = [&](int64_t num_samples) {
-      t_start = at::empty({num_samples}, origin.options());
-      t_end = at::empty_like(t_start);
+      t_start = capacity ? at::zeros({*capacity}, origin.options()) : at::empty({num_samples}, origin.options());
+      t_end = capacity ? at::zeros_like(t_start) : at::empty_like(t_start);
       return MarchOut<scalar_t>{t_start.data_ptr<scalar_t>(), t_end.data_ptr<scalar_t>()};
     };
     int64_t* offsets = ray_offsets.data_ptr<int64_t>();
-    if (origin.is_cpu()) return march_cpu<scalar_t>(rays, num_rays, max_samples_per_ray, offsets, allocate, num_threads());
+    const int64_t room = capacity.value_or(std::numeric_limits<int64_t>::max());
+    if (origin.is_cpu()) {
+      found.fill_(march_cpu<scalar_t>(rays, num_rays, max_samples_per_ray, room, offsets, allocate, num_threads()));
+      return;
+    }
 #ifdef NERFCORE_WITH_CUDA
     const c10::DeviceGuard guard(origin.device());
-    march_count_cuda(MarchCount<scalar_t>{rays, max_samples_per_ray, offsets + 1}, num_rays, current_stream(origin));
-    ray_offsets.cumsum_(0);
-    const MarchOut<scalar_t> out = allocate(ray_offsets[num_rays].item<int64_t>());  // the only wait for the device
-    march_write_cuda(MarchWrite<scalar_t>{rays, offsets, out.t_start, out.t_end}, num_rays, current_stream(origin));
+    Tensor end = at::empty({num_rays}, integers);
+    march_count_cuda(MarchCount<scalar_t>{rays, max_samples_per_ray, end.data_ptr<int64_t>()}, num_rays, current_stream(origin));
+    if (num_rays) end.cumsum_(0), found.copy_(end[num_rays - 1]);
+    const MarchOut<scalar_t> out = allocate(capacity ? *capacity : found.item<int64_t>());  // the only wait for the device
+    march_write_cuda(MarchWrite<scalar_t>{rays, end.const_data_ptr<int64_t>(), num_rays, room, offsets, out.t_start, out.t_end}, num_rays,
+                     current_stream(origin));
 #else
     TORCH_CHECK(false, "nerfcore: these kernels were built without CUDA; tensor is on ", origin.device());
 #endif
   });
-  return {t_start, t_end, ray_offsets};
+  return {t_start, t_end, ray_offsets, found};
 }
 
 inline void register_march(Operations& m) {
   m.def("march_forward(Tensor origin, Tensor direction, Tensor near, Tensor far, Tensor bits, Tensor? jitter, int resolution, "
-        "int cascades, float step_min, float step_max, float cone_angle, int max_samples_per_ray) -> (Tensor, Tensor, Tensor)",
-        &march_forward);
+        "int cascades, float step_min, float step_max, float cone_angle, int max_samples_per_ray, int? capacity) "
+        "-> (Tensor, Tensor, Tensor, Tensor)", &march_forward);
 }
 
 }  // namespace nerfcore

@@ -46,8 +46,8 @@ void march_blocks_cpu(const MarchBlocks& params, int64_t num_pairs, int threads)
 }
 
 template <class T>
-void march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, int64_t* ray_offsets,
-               const std::function<MarchOut<T>(int64_t)>& allocate, int threads) {
+int64_t march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, int64_t capacity, int64_t* ray_offsets,
+                  const std::function<MarchOut<T>(int64_t)>& allocate, int threads) {
   std::vector<MarchedSamples<T>> chunks((num_rays + kRaysPerChunk - 1) / kRaysPerChunk);
   parallel_for(num_rays, kRaysPerChunk, threads, [&](int64_t begin, int64_t end) {
     std::vector<MarchRay<T>> states;
@@ -57,19 +57,24 @@ void march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, 
     MarchLanes<T>(rays.grid, max_samples, pointers, &chunks[begin / kRaysPerChunk]).run();
   });
 
+  int64_t found = 0;
   ray_offsets[0] = 0;
-  for (int64_t r = 0; r < num_rays; ++r) ray_offsets[r + 1] = ray_offsets[r] + chunks[r / kRaysPerChunk].count[r % kRaysPerChunk];
+  for (int64_t r = 0; r < num_rays; ++r) {
+    found += chunks[r / kRaysPerChunk].count[r % kRaysPerChunk];
+    ray_offsets[r + 1] = found <= capacity ? found : ray_offsets[r];  // from the first ray that does not fit on, none does
+  }
   const MarchOut<T> out = allocate(ray_offsets[num_rays]);
   parallel_for(int64_t(chunks.size()), 1, threads, [&](int64_t c, int64_t) {
     for (size_t i = 0; i < chunks[c].begin.size(); ++i) {
-      const int64_t at = ray_offsets[c * kRaysPerChunk + int64_t(i)], from = chunks[c].begin[i], n = chunks[c].count[i];
+      const int64_t r = c * kRaysPerChunk + int64_t(i), at = ray_offsets[r], n = ray_offsets[r + 1] - at, from = chunks[c].begin[i];
       std::memcpy(out.t_start + at, chunks[c].t_start.data() + from, size_t(n) * sizeof(T));
       std::memcpy(out.t_end + at, chunks[c].t_end.data() + from, size_t(n) * sizeof(T));
     }
   });
+  return found;
 }
 
-template void march_cpu(const MarchRays<float>&, int64_t, int64_t, int64_t*, const std::function<MarchOut<float>(int64_t)>&, int);
-template void march_cpu(const MarchRays<double>&, int64_t, int64_t, int64_t*, const std::function<MarchOut<double>(int64_t)>&, int);
+template int64_t march_cpu(const MarchRays<float>&, int64_t, int64_t, int64_t, int64_t*, const std::function<MarchOut<float>(int64_t)>&, int);
+template int64_t march_cpu(const MarchRays<double>&, int64_t, int64_t, int64_t, int64_t*, const std::function<MarchOut<double>(int64_t)>&, int);
 
 }  // namespace nerfcore

@@ -42,41 +42,64 @@ template <class T> struct MarchOut {
   T *t_start, *t_end;  // [S]
 };
 
-// A GPU marches twice. First how many samples each ray has.
+// A GPU marches twice, with intervals of one ray in the lanes of V. First how many samples each ray has.
 template <class T> struct MarchCount {
   MarchRays<T> rays;
   int64_t max_samples;  // of one ray
   int64_t* count;       // [R] out
 
-  NC_HD void operator()(int64_t r) const {
+  template <class V> NC_HD void ray(int64_t r) const {
     MarchRay<T> ray = rays.begin(r);
-    T t_start, t_end;
+    V t_start, t_end;
     int64_t n = 0;
-    while (n < max_samples && march_next(rays.grid, &ray, &t_start, &t_end)) ++n;
-    count[r] = n;
+    while (n < max_samples && ray.t < ray.far) n += count_bits(march_neighbors(rays.grid, &ray, &t_start, &t_end));
+    count[r] = min_of(n, max_samples);
   }
 };
 
-// Then the samples, packed.
+// Then the samples, packed, of the rays that fit whole into the capacity with all rays in front of them.
 template <class T> struct MarchWrite {
   MarchRays<T> rays;
-  const int64_t* ray_offsets;  // [R + 1]
-  T* t_start;                  // [S] out
-  T* t_end;                    // [S] out
+  const int64_t* end;    // [R] running sum of the counts
+  int64_t num_rays, capacity;
+  int64_t* ray_offsets;  // [R + 1] out
+  T* t_start;            // [capacity] out
+  T* t_end;              // [capacity] out
 
-  NC_HD void operator()(int64_t r) const {
+  template <class V> NC_HD void ray(int64_t r) const {
+    const bool fits = end[r] <= capacity;
+    ray_offsets[r + 1] = fits ? end[r] : used();
+    if (r == 0) ray_offsets[0] = 0;
+    if (!fits) return;
     MarchRay<T> ray = rays.begin(r);
-    for (int64_t s = ray_offsets[r]; s < ray_offsets[r + 1]; ++s) march_next(rays.grid, &ray, t_start + s, t_end + s);
+    for (int64_t at = r > 0 ? end[r - 1] : 0; at < end[r];) {
+      V start, stop;
+      const uint32_t hits = march_neighbors(rays.grid, &ray, &start, &stop);
+      Neighbors<V>::store_packed(t_start + at, start, hits, end[r] - at);
+      Neighbors<V>::store_packed(t_end + at, stop, hits, end[r] - at);
+      at += count_bits(hits);
+    }
+  }
+
+  // The samples of the rays that fit: the last sum within the capacity.
+  NC_HD int64_t used() const {
+    int64_t fitting = 0, beyond = num_rays;
+    while (fitting < beyond) {
+      const int64_t middle = (fitting + beyond) / 2;
+      if (end[middle] <= capacity) fitting = middle + 1;
+      else beyond = middle;
+    }
+    return fitting > 0 ? end[fitting - 1] : 0;
   }
 };
 
 void march_blocks_cpu(const MarchBlocks& params, int64_t num_pairs, int threads);
 void march_blocks_cuda(const MarchBlocks& params, int64_t num_pairs, void* stream);
 
-// ray_offsets [R + 1] out; allocate(S) gives the memory of the samples.
+// ray_offsets [R + 1] out; allocate(S) gives the memory of the samples that fit. Returns how many there were.
 template <class T>
-void march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, int64_t* ray_offsets,
-               const std::function<MarchOut<T>(int64_t)>& allocate, int threads);
+int64_t march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, int64_t capacity, int64_t* ray_offsets,
+                  const std::function<MarchOut<T>(int64_t)>& allocate, int threads);
 
 template <class T> void march_count_cuda(const MarchCount<T>& params, int64_t num_rays, void* stream);
 template <class T> void march_write_cuda(const MarchWrite<T>& params, int64_t num_rays, void* stream);

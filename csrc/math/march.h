@@ -5,9 +5,10 @@
 // base + index * step. Empty cells and empty blocks of cells are left in one leap to a border that walking would have met too:
 // skipping never changes the set of samples.
 //
-// V is a number, for one ray, or a SIMD vector of them, for as many rays side by side (core/lanes.h).
+// V is a number, for one ray, or a SIMD vector of them, for as many rays side by side (core/lanes.h); march_neighbors alone has one
+// ray, and V holds consecutive intervals of it (core/neighbors.h).
 #pragma once
-#include "core/lanes.h"
+#include "core/neighbors.h"
 
 namespace nerfcore {
 
@@ -159,32 +160,60 @@ template <class V> NC_HD V march_cell_exit(const MarchRay<V>& ray, const MarchCe
   return exit;
 }
 
-// Looks at the current interval. True: it is a sample. Else the ray moves past the empty cell or block that holds its midpoint.
-template <class V> NC_HD Mask<V> march_visit(const MarchGrid<Element<V>>& grid, MarchRay<V>* ray, Mask<V> active) {
-  MarchCell<V> cell = march_cell(grid, *ray);
-  const V finest = cell.cells_per_unit;
-  const Mask<V> occupied = march_occupied(grid, &cell), outermost = cell.cascade == Element<V>(grid.cascades - 1);
+// Moves past the empty cell or block, found for an interval with `finest` cells per unit, that holds the interval's midpoint.
+template <class V>
+NC_HD void march_leave(const MarchGrid<Element<V>>& grid, MarchRay<V>* ray, const MarchCell<V>& cell, V finest, Mask<V> moves) {
+  const Mask<V> outermost = cell.cascade == Element<V>(grid.cascades - 1);
   const V exit = march_cell_exit(*ray, cell);
-  Mask<V> moves = active & not_of(occupied);
   if (any(moves)) march_leap(grid, ray, exit, moves);
   while (any(moves)) {
     march_advance(grid, ray, moves);
     // Within a cell only a growing step can change the cascade that answers.
     moves = moves & (ray->t < ray->far) & (march_midpoint(*ray) < exit) & (outermost | (ray->step * finest <= Element<V>(1)));
   }
+}
+
+// Looks at the current interval. True: it is a sample. Else the ray moves past the empty cell or block that holds its midpoint.
+template <class V> NC_HD Mask<V> march_visit(const MarchGrid<Element<V>>& grid, MarchRay<V>* ray, Mask<V> active) {
+  MarchCell<V> cell = march_cell(grid, *ray);
+  const V finest = cell.cells_per_unit;
+  const Mask<V> occupied = march_occupied(grid, &cell);
+  march_leave(grid, ray, cell, finest, active & not_of(occupied));
   return active & occupied;
 }
 
-// Finds the next occupied interval and moves past it; false at the end of the ray.
-template <class T> NC_HD bool march_next(const MarchGrid<T>& grid, MarchRay<T>* ray, T* t_start, T* t_end) {
-  while (ray->t < ray->far) {
-    if (!march_visit(grid, ray, true)) continue;
-    *t_start = ray->t;
-    *t_end = march_interval_end(*ray);
-    march_advance(grid, ray, true);
-    return true;
+// Looks at as many intervals as V has lanes, from the current one to the end of its run at most, and moves past them, and past the
+// empty cell or block that the last of them is in. Returns a bit for each lane whose interval is a sample. ray->t < ray->far.
+template <class V>
+NC_HD uint32_t march_neighbors(const MarchGrid<Element<V>>& grid, MarchRay<Element<V>>* ray, V* t_start, V* t_end) {
+  using T = Element<V>;
+  using Lanes = Neighbors<V>;
+  MarchRay<V> lanes;
+  for (int d = 0; d < 3; ++d) {
+    lanes.origin[d] = splat<V>(ray->origin[d]), lanes.direction[d] = splat<V>(ray->direction[d]);
+    lanes.inverse[d] = splat<V>(ray->inverse[d]), lanes.bias[d] = splat<V>(ray->bias[d]);
   }
-  return false;
+  lanes.far = splat<V>(ray->far), lanes.step = splat<V>(ray->step);
+  const V index = ray->index + Lanes::numbers();
+  const Mask<V> is_first = Lanes::first(1);
+  lanes.t = select(is_first, splat<V>(ray->t), ray->base + index * ray->step);
+  lanes.next = ray->base + (index + T(1)) * ray->step;
+  const Mask<V> in_run = (march_step(grid, lanes.t) == ray->step) & (lanes.t < lanes.far) & (lanes.next > lanes.t);
+  const int n = Lanes::leading(is_first | in_run);  // lanes that hold an interval
+
+  MarchCell<V> cell = march_cell(grid, lanes);
+  const V finest = cell.cells_per_unit;
+  const Mask<V> occupied = march_occupied(grid, &cell), sample = occupied & Lanes::first(n);
+  const uint32_t hits = lane_bits(sample);
+  *t_start = lanes.t, *t_end = march_interval_end(lanes);
+
+  const int last = n - 1;
+  ray->t = Lanes::at(lanes.t, last), ray->next = Lanes::at(lanes.next, last), ray->index += T(last);
+  MarchCell<T> behind{Lanes::at(cell.cascade, last), Lanes::at(cell.cells_per_unit, last), {}};
+  for (int d = 0; d < 3; ++d) behind.corner[d] = Lanes::at(cell.corner[d], last);
+  if (hits >> last & 1) march_advance(grid, ray, true);
+  else march_leave(grid, ray, behind, Lanes::at(finest, last), true);
+  return hits;
 }
 
 }  // namespace nerfcore

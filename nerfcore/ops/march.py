@@ -14,7 +14,7 @@ from nerfcore.types import Samples
 def march_rays(
     origin: Tensor, direction: Tensor, near: Tensor, far: Tensor, bits: Tensor, resolution: int, cascades: int,
     step_min: float, cone_angle: float = 0.0, jitter: Tensor | None = None, max_samples_per_ray: int = 1024,
-    backend: str = "auto",
+    capacity: int | None = None, backend: str = "auto",
 ) -> Samples:
     """Places samples along rays where an occupancy grid is not empty (Müller et al. 2022, appendix E.1).
 
@@ -32,6 +32,11 @@ def march_rays(
     is in [0, 1), None for zeros. A step is kept if the cell around its midpoint is occupied, in the smallest cascade
     that holds the midpoint and whose cells are no smaller than dt. At most max_samples_per_ray are kept, the nearest
     ones.
+
+    capacity: room for so many samples of all rays, whatever their number: shapes are then known beforehand, and the
+    host does not wait for a GPU to count. From the first ray on that does not fit whole, rays are left out. The result
+    has ``len(samples) == min(capacity, R max_samples_per_ray)``, of which ``samples.ray_offsets[R]`` are in use;
+    ``samples.found`` is larger where rays were left out.
 
     Not differentiable. All backends keep the same steps.
 
@@ -53,6 +58,8 @@ def march_rays(
             f"marching needs step_min > 0, cone_angle >= 0 and max_samples_per_ray >= 1, got step_min={step_min}, "
             f"cone_angle={cone_angle}, max_samples_per_ray={max_samples_per_ray}"
         )
+    if capacity is not None and capacity < 0:
+        raise ValueError(f"capacity must not be negative, got {capacity}")
     origin = check("origin", origin, "R 3", dims).detach()
     direction = check("direction", direction, "R 3", dims, like=origin).detach()
     near = check("near", near, "R", dims, like=origin).detach()
@@ -62,15 +69,18 @@ def march_rays(
         raise ValueError(f"bits must be uint8 on {origin.device}, got {bits.dtype} on {bits.device}")
     if jitter is not None:
         jitter = check("jitter", jitter, "R", dims, like=origin).detach()
+    if capacity is not None:
+        capacity = min(capacity, len(origin) * max_samples_per_ray)
     if use_kernel(backend, origin):
-        t_start, t_end, ray_offsets = torch.ops.nerfcore.march_forward(
+        t_start, t_end, ray_offsets, found = torch.ops.nerfcore.march_forward(
             origin, direction, near, far, bits, jitter, resolution, cascades,
-            step_min, longest_step(step_min, resolution), cone_angle, max_samples_per_ray,
+            step_min, longest_step(step_min, resolution), cone_angle, max_samples_per_ray, capacity,
         )
-        return Samples(t_start, t_end, ray_offsets)
-    return march_rays_reference(
+        return Samples(t_start, t_end, ray_offsets, None if capacity is None else found)
+    samples = march_rays_reference(
         origin, direction, near, far, bits, resolution, cascades, step_min, cone_angle, jitter, max_samples_per_ray
     )
+    return samples if capacity is None else _fitted(samples, capacity)
 
 
 def longest_step(step_min: float, resolution: int) -> float:
@@ -114,6 +124,15 @@ def march_rays_reference(
     keep &= keep.cumsum(1) <= max_samples_per_ray
     ray_offsets = torch.nn.functional.pad(keep.sum(1).cumsum(0), (1, 0))
     return Samples(torch.stack(starts, 1)[keep], torch.stack(ends, 1)[keep], ray_offsets)
+
+
+def _fitted(samples: Samples, capacity: int) -> Samples:
+    """The first rays that fit whole, in so much room."""
+    offsets = samples.ray_offsets
+    used = offsets[offsets <= capacity].max()
+    room = samples.t_start.new_zeros(capacity - int(used))
+    t_start, t_end = (torch.cat([t[:used], room]) for t in (samples.t_start, samples.t_end))
+    return Samples(t_start, t_end, offsets.clamp(max=used), offsets[-1])
 
 
 def _eighths(x: Tensor) -> Tensor:

@@ -51,14 +51,16 @@ PASS_SAMPLES = 1 << 14
 
 
 def sample_rays(
-    origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor | None = None, backend: str = "auto"
+    origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor | None = None,
+    capacity: int | None = None, backend: str = "auto",
 ) -> Samples:
-    """Samples of box rays (origin, direction [R, 3]) in the occupied part of the box."""
+    """Samples of box rays (origin, direction [R, 3]) in the occupied part of the box; capacity as in
+    :func:`~nerfcore.ops.march.march_rays`."""
     corners = origin.new_zeros(3), origin.new_ones(3)
     near, far = intersect_box(origin, direction, *corners, near=lattice.near, backend=backend)
     return march_rays(
         origin, direction, near, far, lattice.bits, lattice.resolution, lattice.cascades, lattice.step,
-        lattice.cone_angle, jitter, lattice.max_samples, backend=backend,
+        lattice.cone_angle, jitter, lattice.max_samples, capacity, backend=backend,
     )
 
 

@@ -30,7 +30,7 @@ def modular_loss(
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same, operation by operation."""
     rays = origin, direction
-    samples = sample_rays(*rays, lattice, jitter, backend)
+    samples = sample_rays(*rays, lattice, jitter, backend=backend)
     rgb, opacity, _, weights = render_samples(field, *rays, samples, backend)
     loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)
     names, parameters = zip(*field.named_parameters(), strict=True)

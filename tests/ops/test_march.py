@@ -210,6 +210,20 @@ def test_the_nearest_samples_are_kept(backend):
     assert len(few) < len(every)
 
 
+@pytest.mark.parametrize("capacity", [0, 1, 100, 333, 100_000])
+def test_a_capacity_keeps_the_first_rays_that_fit_whole(backend, capacity):
+    case = random_case(seed=7)
+    every = march(case, 16, 1, 0.01, backend, max_samples_per_ray=9)
+    found = march(case, 16, 1, 0.01, backend, max_samples_per_ray=9, capacity=capacity)
+    used = max(int(end) for end in every.ray_offsets if end <= capacity)
+    assert len(found) == min(capacity, 9 * every.num_rays) and found.found == len(every)
+    assert found.ray_offsets.tolist() == every.ray_offsets.clamp(max=used).tolist()
+    for t, expected in ((found.t_start, every.t_start), (found.t_end, every.t_end)):
+        assert torch.equal(t[:used], expected[:used]) and not t[used:].any()
+    owner = torch.repeat_interleave(torch.arange(every.num_rays), found.ray_offsets.diff())
+    assert torch.equal(found.ray_indices[:used], owner) and (found.ray_indices[used:] == every.num_rays - 1).all()
+
+
 def test_no_sample_needs_a_gradient(backend, device):
     *rays, bits, jitter = (x.to(device) for x in random_case(seed=8))
     samples = march_rays(*(x.requires_grad_() for x in rays), bits, 16, 1, 0.05, jitter=jitter, backend=backend)
@@ -222,8 +236,9 @@ def test_no_sample_needs_a_gradient(backend, device):
 def test_no_rays(backend):
     case = random_case(seed=0, num_rays=1)
     none = (*(x[:0] for x in case[:4]), case[4], case[5][:0])
-    samples = march(none, 16, 1, 0.01, backend)
-    assert len(samples) == 0 and samples.ray_offsets.tolist() == [0]
+    for capacity in (None, 10):
+        samples = march(none, 16, 1, 0.01, backend, capacity=capacity)
+        assert len(samples) == 0 and samples.ray_offsets.tolist() == [0]
 
 
 def test_an_empty_grid_has_no_samples(backend):
@@ -275,6 +290,7 @@ def test_a_step_that_rounding_swallows_ends_the_ray(backend):
         ({"step_min": math.nan}, "step_min > 0"),
         ({"cone_angle": -1.0}, "cone_angle >= 0"),
         ({"max_samples_per_ray": 0}, "max_samples_per_ray >= 1"),
+        ({"capacity": -1}, "capacity must not be negative"),
         ({"cascades": 2}, r"bits must have shape \[1024\], got \[512\]"),
         ({"near": torch.zeros(3)}, r"near must have shape \[R=200\]"),
         ({"far": torch.zeros(200, dtype=torch.float64)}, "far must be torch.float32"),
