@@ -4,6 +4,13 @@
 
 namespace nerfcore {
 
+// Samples that belong to no ray are zero in all that is returned for samples. On a GPU the kernel clears them, which alone knows where
+// they begin.
+template <class Params> void clear_unowned(const Tensor& ray_offsets, const Params& params) {
+  if (!ray_offsets.is_cpu()) return;
+  for (int64_t s = params.ray_offsets[ray_offsets.size(0) - 1]; s < params.num_samples; ++s) params.clear(s);
+}
+
 inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> composite_forward(
     const Tensor& sigma, const Tensor& rgb, const Tensor& t_start, const Tensor& t_end, const Tensor& ray_offsets, double stop_below) {
   for (const Tensor* t : {&sigma, &rgb, &t_start, &t_end, &ray_offsets}) check_contiguous(*t, "composite input");
@@ -14,8 +21,9 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> composite_forward(
     CompositeForward<scalar_t> p{ray_offsets.const_data_ptr<int64_t>(), sigma.const_data_ptr<scalar_t>(), rgb.const_data_ptr<scalar_t>(),
                                  t_start.const_data_ptr<scalar_t>(), t_end.const_data_ptr<scalar_t>(), scalar_t(stop_below),
                                  rgb_out.data_ptr<scalar_t>(), opacity.data_ptr<scalar_t>(), distance.data_ptr<scalar_t>(),
-                                 weight.data_ptr<scalar_t>(), after.data_ptr<scalar_t>()};
+                                 weight.data_ptr<scalar_t>(), after.data_ptr<scalar_t>(), sigma.size(0)};
     NC_LAUNCH(composite_forward, sigma, p, num_rays);
+    clear_unowned(ray_offsets, p);
   });
   return {rgb_out, opacity, distance, weight, after};
 }
@@ -34,8 +42,9 @@ inline std::tuple<Tensor, Tensor> composite_backward(
     CompositeBackward<scalar_t> p{ray_offsets.const_data_ptr<int64_t>(), rgb.const_data_ptr<scalar_t>(), t_start.const_data_ptr<scalar_t>(),
                                   t_end.const_data_ptr<scalar_t>(), weight.const_data_ptr<scalar_t>(), after.const_data_ptr<scalar_t>(),
                                   or_null(grad_rgb_out), or_null(grad_opacity), or_null(grad_distance), or_null(grad_weight),
-                                  grad_sigma.data_ptr<scalar_t>(), grad_rgb.data_ptr<scalar_t>()};
+                                  grad_sigma.data_ptr<scalar_t>(), grad_rgb.data_ptr<scalar_t>(), weight.size(0)};
     NC_LAUNCH(composite_backward, rgb, p, num_rays);
+    clear_unowned(ray_offsets, p);
   });
   return {grad_sigma, grad_rgb};
 }

@@ -15,13 +15,14 @@ template <class T> struct CompositeForward {
   T* distance;                 // [R] out, sum of w t
   T* weight;                   // [S] out
   T* after;                    // [S] out, transmittance behind the sample; 0 for samples behind the end of the ray
+  int64_t num_samples;         // S; what lies behind ray_offsets[R] belongs to no ray
 
   template <class V = T> NC_HD void ray(int64_t r) const {
     const int64_t s = ray_offsets[r];
     composite_ray<V>(ray_offsets[r + 1] - s, sigma + s, rgb + 3 * s, t_start + s, t_end + s, stop_below, rgb_out + 3 * r, opacity + r,
                   distance + r, weight + s, after + s);
   }
-  NC_HD void operator()(int64_t r) const { ray(r); }
+  NC_HD void clear(int64_t s) const { weight[s] = after[s] = T(0); }
 };
 
 template <class T> struct CompositeBackward {
@@ -37,6 +38,7 @@ template <class T> struct CompositeBackward {
   const T* grad_weight;        // [S]
   T* grad_sigma;               // [S] out
   T* grad_rgb;                 // [S, 3] out
+  int64_t num_samples;         // S
 
   template <class V = T> NC_HD void ray(int64_t r) const {
     const int64_t s = ray_offsets[r];
@@ -46,7 +48,7 @@ template <class T> struct CompositeBackward {
                               grad_distance ? grad_distance[r] : T(0), grad_weight ? grad_weight + s : nullptr, T(0), grad_sigma + s,
                               grad_rgb + 3 * s);
   }
-  NC_HD void operator()(int64_t r) const { ray(r); }
+  NC_HD void clear(int64_t s) const { grad_sigma[s] = grad_rgb[3 * s] = grad_rgb[3 * s + 1] = grad_rgb[3 * s + 2] = T(0); }
 };
 
 template <class T> void composite_forward_cpu(const CompositeForward<T>& params, int64_t num_rays, int threads);

@@ -26,6 +26,7 @@ def composite(
     never); samples behind the end weigh 0. Returns rgb [R, 3] (no background added: add ``(1 - opacity) *
     background``), opacity [R], distance [R] = ``sum w_i t_i`` with t_i the middle of the interval (divide by opacity
     for the expected distance), and weights [S]. A ray without samples has zeros. ``opacity + final transmittance = 1``.
+    Samples that belong to no ray weigh 0.
 
     Differentiable in: sigma, rgb (first order).
 
@@ -75,6 +76,11 @@ def composite_reference(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same on rays padded to the longest one, [R, K]."""
     offsets, num_rays = samples.ray_offsets, samples.num_rays
+    unowned = len(sigma) - int(offsets[-1])
+    if unowned:
+        sigma, rgb, t_start, t_end = (x[: offsets[-1]] for x in (sigma, rgb, samples.t_start, samples.t_end))
+        *rays, weight = composite_reference(sigma, rgb, Samples(t_start, t_end, offsets), stop_below)
+        return *rays, torch.nn.functional.pad(weight, (0, unowned))
     count = offsets[1:] - offsets[:-1]
     longest = int(count.max()) if num_rays else 0
     ray = samples.ray_indices

@@ -190,6 +190,21 @@ def test_nan_stays_on_its_ray(backend, device):
     assert torch.isnan(color[0]).all() and torch.isfinite(color[1]).all()
 
 
+@pytest.mark.parametrize("unowned", [1, 33, 1500])
+def test_samples_of_no_ray_weigh_nothing_whatever_they_hold(backend, device, unowned):
+    sigma, rgb, samples = packed([5, 0, 40])
+    more = [torch.cat([x, torch.full((unowned, *x.shape[1:]), math.nan)]) for x in (samples.t_start, samples.t_end)]
+
+    def run(extra, samples):
+        s, c = (torch.cat([x, torch.full((extra, *x.shape[1:]), math.nan)]).to(device).requires_grad_() for x in (sigma, rgb))
+        out = composite(s, c, to(samples, device, torch.float32), backend=backend)
+        return [*out, *torch.autograd.grad(sum(o.sum() for o in out), (s, c))]
+
+    without, found = run(0, samples), run(unowned, Samples(*more, samples.ray_offsets))
+    for w, f in zip(without, found, strict=True):
+        assert torch.equal(f[: len(w)], w) and not f[len(w) :].any()
+
+
 def test_errors_in_words():
     sigma, rgb, samples = packed([2])
     with pytest.raises(ValueError, match=r"rgb must have shape \[S=2, 3\], got \[2, 4\]"):
