@@ -51,35 +51,42 @@ template <class T> struct ScanRows {
   NC_HD void count(int64_t row, int64_t begin, int64_t end) const {
     int64_t crossed[3] = {}, triangles = 0;
     const int64_t next_x = bits.next_x(row), next_y = bits.next_y(row);
-    const bool has_cells = next_x != row && next_y != row;
-    for (int64_t w = begin; w < end; ++w) {
-      crossed[0] += count_bits(bits.crossed_to(next_x, row, w));
-      crossed[1] += count_bits(bits.crossed_to(next_y, row, w));
-      crossed[2] += count_bits(bits.crossed_along(row, w));
-      if (!has_cells) continue;
-      uint64_t rows[4];
-      for (uint64_t left = bits.surface(row, w, rows); left; left &= left - 1)
-        triangles += table[cell_case(rows, lowest_bit(left))].num_triangles;
-    }
+    for (int64_t w = begin; w < end; ++w) triangles += count_word(row, next_x, next_y, w, crossed);
     for (int axis = 0; axis < 3; ++axis) num_crossed[3 * row + axis] = crossed[axis];
     num_triangles[row] = triangles;
   }
 
+  // Adds the crossed edges of a word; returns its triangles.
+  NC_HD int64_t count_word(int64_t row, int64_t next_x, int64_t next_y, int64_t w, int64_t* crossed) const {
+    crossed[0] += count_bits(bits.crossed_to(next_x, row, w));
+    crossed[1] += count_bits(bits.crossed_to(next_y, row, w));
+    crossed[2] += count_bits(bits.crossed_along(row, w));
+    if (next_x == row || next_y == row) return 0;
+    int64_t triangles = 0;
+    uint64_t rows[4];
+    for (uint64_t left = bits.surface(row, w, rows); left; left &= left - 1)
+      triangles += table[cell_case(rows, lowest_bit(left))].num_triangles;
+    return triangles;
+  }
+
   // The vertices on the edges that start in the row, by axis and then by z.
   NC_HD void find_vertices(int64_t row, int64_t begin, int64_t end, T* vertex) const {
-    const int64_t step[3] = {bits.ny * bits.nz, bits.nz, 1}, next[2] = {bits.next_x(row), bits.next_y(row)};
+    const int64_t next[2] = {bits.next_x(row), bits.next_y(row)};
     const T x = T(row / bits.ny), y = T(row % bits.ny);
     for (int axis = 0; axis < 3; ++axis) {
       for (int64_t w = begin; w < end; ++w) {
         uint64_t left = axis < 2 ? bits.crossed_to(next[axis], row, w) : bits.crossed_along(row, w);
-        for (; left; left &= left - 1, vertex += 3) {
-          const int64_t z = w * kWordCells + lowest_bit(left);
-          const T* a = volume + row * bits.nz + z;
-          vertex[0] = x, vertex[1] = y, vertex[2] = T(z);
-          vertex[axis] += crossing_at(a[0], a[step[axis]], iso);
-        }
+        for (; left; left &= left - 1, vertex += 3) place_vertex(row, x, y, w * kWordCells + lowest_bit(left), axis, vertex);
       }
     }
+  }
+
+  // The vertex on the edge along `axis` that starts at sample z of the row, which is at (x, y).
+  NC_HD void place_vertex(int64_t row, T x, T y, int64_t z, int axis, T* vertex) const {
+    const int64_t step[3] = {bits.ny * bits.nz, bits.nz, 1};
+    const T* a = volume + row * bits.nz + z;
+    vertex[0] = x, vertex[1] = y, vertex[2] = T(z);
+    vertex[axis] += crossing_at(a[0], a[step[axis]], iso);
   }
 };
 
@@ -90,11 +97,6 @@ template <class T> struct EmitRows {
   const int64_t* face_offset;    // [X * Y + 1] prefix sum of num_triangles
   T* vertices;                   // [V, 3] out, in samples
   int64_t* faces;                // [F, 3] out
-
-  NC_HD void emit_vertices(int64_t row) const {
-    const int64_t v = vertex_offset[3 * row];
-    if (v < vertex_offset[3 * row + 3]) scan.find_vertices(row, 0, scan.bits.words(), vertices + 3 * v);
-  }
 
   NC_HD void emit_faces(int64_t row) const {
     const VolumeBits& bits = scan.bits;

@@ -55,6 +55,18 @@ NC_HD uint64_t surface_cells(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
   return (any | any >> 1) & ~(all & all >> 1) & bits_below(kWordCells);
 }
 
+// On which of the four rows around a cell a running edge starts, and along which axis.
+NC_HD int running_row(int edge) { return edge < 2 ? edge : edge < 4 ? 2 * (edge - 2) : edge - 4; }
+NC_HD int running_axis(int edge) { return edge < 4 ? edge / 2 : 2; }
+
+// Bit k of crossed[e]: cell k's running edge e is crossed.
+NC_HD void crossed_edges(const uint64_t* rows, uint64_t* crossed) {
+  for (int e = 0; e < kRunningEdges; ++e) {
+    const uint64_t from = rows[running_row(e)], to = e < 2 ? rows[e + 2] : e < 4 ? rows[running_row(e) + 1] : from >> 1;
+    crossed[e] = from ^ to;
+  }
+}
+
 NC_HD int cell_case(const uint64_t* rows, int k) {
   unsigned corners = 0;
   for (int row = 0; row < 4; ++row) corners |= unsigned(rows[row] >> k & 3) << 2 * row;

@@ -60,7 +60,7 @@ def marching_cubes(volume: Tensor, iso: float, backend: str = "auto") -> tuple[T
     if use_kernel(backend, volume):
         *mesh, finite = torch.ops.nerfcore.marching_cubes(volume, iso, kernel_table().to(volume.device))
     else:
-        finite = bool(volume.isfinite().all())
+        finite = volume.isfinite().all()
         mesh = marching_cubes_reference(volume, iso) if finite else ()
     if not finite:
         low, high = (bound.item() for bound in volume.aminmax())
