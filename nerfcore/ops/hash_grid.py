@@ -210,7 +210,7 @@ class _Blend(torch.autograd.Function):
         entry, paired = entry.long(), table.shape[1] % 2 == 0
         grad_table = grad_weight = None
         if ctx.needs_input_grad[0]:
-            columns = torch.view_as_complex(grad_out.reshape(len(grad_out), -1, 2)) if paired else grad_out
+            columns = torch.view_as_complex(grad_out.contiguous().view(len(grad_out), -1, 2)) if paired else grad_out
             zeros = columns.new_zeros(len(table))
             grads = [
                 zeros.scatter_add(0, entry.flatten(), (weight * column).flatten())
