@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 
 import torch
@@ -19,7 +18,7 @@ def use_kernel(backend: str, tensor: Tensor) -> bool:
     """True if the C++/CUDA kernel serves this call, False for the plain-PyTorch reference.
 
     "auto" follows the tensor's device and falls back to the reference, saying so once; "cpu" and "cuda" raise
-    :class:`BackendError` if that kernel cannot run on this tensor.
+    :class:`BackendError` if that kernel cannot run on this tensor. ValueError if it has no kernel for its type.
     """
     global _told
     if backend not in BACKENDS:
@@ -31,8 +30,13 @@ def use_kernel(backend: str, tensor: Tensor) -> bool:
         raise BackendError(
             f'backend="{backend}" was asked for, but the tensors are on "{device}": move them, or use backend="auto"'
         )
-    problem = _extension.unavailable(device)
+    problem = _problem(device)
     if problem is None:
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"the kernels take float32 or float64, got {tensor.dtype}: convert with .float(), which torch.autocast "
+                'does by itself, or use backend="reference"'
+            )
         return True
     if backend != "auto":
         raise BackendError(f'backend="{backend}" cannot run: {problem}')
@@ -42,8 +46,27 @@ def use_kernel(backend: str, tensor: Tensor) -> bool:
     return False
 
 
-def check(name: str, tensor: Tensor, shape: str, dims: dict[str, int], like: Tensor | None = None) -> Tensor:
-    """Checks a tensor against a shape string such as ``"R 3"`` and returns it contiguous.
+def _constant(function):
+    """For functions whose result torch.compile may take as it is while it traces, instead of following them: what
+    torch.compiler.assume_constant_result does, which imports the compiler for that and takes seconds."""
+    function._dynamo_marked_constant = True
+    return function
+
+
+@_constant
+def _problem(device: str) -> str | None:
+    """Why there are no kernels for a device, or None, when they and their fakes are there."""
+    problem = _extension.unavailable(device)
+    if problem is None:
+        from nerfcore.ops import _fakes  # noqa: F401  registers them, once
+    return problem
+
+
+def check(
+    name: str, tensor: Tensor, shape: str, dims: dict[str, int], like: Tensor | None = None, halves: bool = False
+) -> Tensor:
+    """Checks a tensor against a shape string such as ``"R 3"`` and returns it contiguous; under torch.autocast, which
+    makes halves of what other operations return, in float32, unless the operation takes ``halves``.
 
     Letters are bound in ``dims`` at first sight and must agree afterwards. ``like`` fixes device and dtype.
     Raises ValueError naming the argument, what was expected and what came.
@@ -58,6 +81,8 @@ def check(name: str, tensor: Tensor, shape: str, dims: dict[str, int], like: Ten
             for (a, number), e in zip(axes, expected, strict=True)
         )
         raise ValueError(f"{name} must have shape [{want}], got {list(tensor.shape)}")
+    if not halves and tensor.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(tensor.device.type):
+        tensor = tensor.float()
     dims.update({a: n for (a, number), n in zip(axes, tensor.shape, strict=True) if number is None})
     if like is not None:
         if tensor.device != like.device:
@@ -83,7 +108,12 @@ class LastDerivative(torch.autograd.Function):
         raise RuntimeError(f'{ctx.operation} has derivatives to the second order; further ones: backend="reference"')
 
 
-@functools.cache
+_parsed: dict[str, tuple[tuple[str, int | None], ...]] = {}
+
+
+@_constant
 def _axes(shape: str) -> tuple[tuple[str, int | None], ...]:
     """Each axis as its letter and None, or as a number twice: every operation asks, at every call."""
-    return tuple((a, int(a) if a.isdigit() else None) for a in shape.split())
+    if shape not in _parsed:
+        _parsed[shape] = tuple((a, int(a) if a.isdigit() else None) for a in shape.split())
+    return _parsed[shape]

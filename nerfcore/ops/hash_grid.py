@@ -84,16 +84,17 @@ def hash_grid(
     x = check("x", x, "N D", dims)
     if table.dtype not in (x.dtype, torch.float16, torch.bfloat16):
         raise ValueError(f"table must be {x.dtype} like x, torch.float16 or torch.bfloat16, got {table.dtype}")
-    table = check("table", table, "E F", dims)
+    table = check("table", table, "E F", dims, halves=True)
     if table.device != x.device:
         raise ValueError(f"table must be on {x.device} like x, got {table.device}")
     if table.dtype != x.dtype and x.dtype != torch.float32:
         table = table.to(x.dtype)  # the kernels know half precision beside float32 alone
-    if master is not None:
-        master = check("master", master, "E F", dims, like=x)
+    rounded = None
+    if master is not None and master is not table:
+        table, rounded = check("master", master, "E F", dims, like=x), table
     if use_kernel(backend, x):
-        return _HashGrid.apply(x, table, table if master is None else master, levels)
-    return hash_grid_reference(x, table if master is None else _InPlaceOf.apply(table, master), levels)
+        return _HashGrid.apply(x, table, rounded, levels)
+    return hash_grid_reference(x, table if rounded is None else _InPlaceOf.apply(rounded, table), levels)
 
 
 class _InPlaceOf(torch.autograd.Function):
@@ -110,17 +111,18 @@ class _InPlaceOf(torch.autograd.Function):
 
 class _HashGrid(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, table, master, levels):
-        ctx.save_for_backward(x, table, master)
+    def forward(ctx, x, table, rounded, levels):
+        ctx.save_for_backward(x, table, rounded)
         ctx.levels = levels
-        return _interpolate(x, None, table, levels)
+        return _interpolate(x, None, table if rounded is None else rounded, levels)
 
     @staticmethod
     def backward(ctx, grad_out):
-        x, table, master = ctx.saved_tensors
-        wants = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
-        grad_x, grad_table = _HashGridBackward.apply(x, table, master, grad_out.contiguous(), ctx.levels, *wants)
-        return grad_x if wants[0] else None, None, grad_table if wants[1] else None, None
+        wants_x, wants_table, *_ = ctx.needs_input_grad
+        grad_x, grad_table = _HashGridBackward.apply(
+            *ctx.saved_tensors, grad_out.contiguous(), ctx.levels, wants_x, wants_table
+        )
+        return grad_x if wants_x else None, grad_table if wants_table else None, None, None
 
 
 class _HashGridBackward(torch.autograd.Function):
@@ -128,30 +130,30 @@ class _HashGridBackward(torch.autograd.Function):
     a second derivative is interpolation and its adjoint with the derivative of w_c along the gradient of x'."""
 
     @staticmethod
-    def forward(ctx, x, table, master, grad_out, levels, wants_x, wants_table):
-        ctx.save_for_backward(x, table, grad_out)
+    def forward(ctx, x, table, rounded, grad_out, levels, wants_x, wants_table):
+        ctx.save_for_backward(x, table, rounded, grad_out)
         ctx.levels = levels
         ctx.set_materialize_grads(False)
-        return _adjoint(x, None, table, grad_out, levels, wants_x, wants_table)
+        return _adjoint(x, None, table if rounded is None else rounded, grad_out, levels, wants_x, wants_table)
 
     @staticmethod
     def backward(ctx, along, values):
-        x, table, grad_out = ctx.saved_tensors
+        x, table, rounded, grad_out = ctx.saved_tensors
+        inputs, read = (x, table, grad_out, along, values), table if rounded is None else rounded
         grads = [None, None, None]  # by x, by the table and by grad_out
         if along is not None:
             along = along.contiguous()
             grads = [
-                *_adjoint(x, along, table, grad_out, ctx.levels, True, True),
-                _interpolate(x, along, table, ctx.levels),
+                *_adjoint(x, along, read, grad_out, ctx.levels, True, True),
+                _interpolate(x, along, read, ctx.levels),
             ]
         if values is not None:  # grad_table . values = grad_out . interpolated values
             values = values.contiguous()
             by_x, _ = _adjoint(x, None, values, grad_out, ctx.levels, True, False)
             by_out = _interpolate(x, None, values, ctx.levels)
             grads = [by_x, None, by_out] if along is None else [grads[0] + by_x, grads[1], grads[2] + by_out]
-        inputs = x, table, grad_out, along, values
         grads = [None if grad is None else LastDerivative.apply(grad, "hash_grid", *inputs) for grad in grads]
-        return grads[0], None, grads[1], grads[2], None, None, None
+        return grads[0], grads[1], None, grads[2], None, None, None
 
 
 def _interpolate(x: Tensor, along: Tensor | None, table: Tensor, levels: HashGridLevels) -> Tensor:

@@ -32,8 +32,8 @@ def mlp(
     "fp16" run the whole network in one kernel on tensor cores, for hidden widths of at most 128: inputs, weights,
     hidden activations and their gradients are rounded to 11, 8 and 11 bits of mantissa where they are multiplied, sums
     are float32, and results repeat to the bit on one kind of GPU. "fp16" makes activations above 65504 infinite; its
-    gradients are scaled by a power of two inside, so that a small loss needs no scaling. Other backends and types,
-    and a network without a hidden layer, compute in the type of x whatever it says.
+    gradients are scaled by a power of two inside, so that a small loss needs no scaling. Other backends and types, a
+    network without a hidden layer, and torch.compile compute in the type of x whatever it says.
 
     Differentiable in: x, weights (first order in the kernels, any order on the reference and in "float32" on a GPU).
 
@@ -53,6 +53,8 @@ def mlp(
         checked.append(check(f"weights[{layer}]", w, "I O", dims, like=x))
         width = dims["O"]
     tensor_cores = precision != "float32" and x.dtype == torch.float32 and len(checked) > 1
+    if x.is_cuda and torch.compiler.is_compiling():
+        tensor_cores = False  # their backward pass needs what torch.compile does not let them keep
     if use_kernel(backend, x) and (tensor_cores or not x.is_cuda):
         return _Mlp.apply(x, list(ACTIVATIONS).index(activation), PRECISIONS.index(precision), *checked)
     return mlp_reference(x, checked, activation)
@@ -61,7 +63,8 @@ def mlp(
 class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, activation, precision, *weights):
-        keep = any(ctx.needs_input_grad)
+        # torch.compile wants to know the size of what is saved: there the backward pass computes activations again.
+        keep = any(ctx.needs_input_grad) and not torch.compiler.is_compiling()
         out, hidden = torch.ops.nerfcore.mlp_forward(x, weights, activation, precision, keep)
         ctx.save_for_backward(x, hidden, out, *weights)
         ctx.how = activation, precision

@@ -134,7 +134,7 @@ def _checked(networks: NgpNetworks) -> tuple[NgpNetworks, dict[str, int]]:
     dims = {"E": levels.num_entries, "F": levels.features}
     if levels.dims != 3:
         raise ValueError(f"a radiance field has three dimensions, got a hash grid with {levels.dims}")
-    table, like = check("table", networks.table.detach(), "E F", dims), networks.density[0]
+    table, like = check("table", networks.table.detach(), "E F", dims, halves=True), networks.density[0]
     if table.dtype not in (like.dtype, torch.float16, torch.bfloat16):
         raise ValueError(f"table must be {like.dtype} like density, torch.float16 or torch.bfloat16, got {table.dtype}")
     if table.device != like.device:
