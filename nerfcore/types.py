@@ -71,6 +71,12 @@ class Samples(_Movable):
         return len(self.ray_offsets) - 1
 
     @property
+    def complete(self) -> Tensor:
+        """[R] bool: which rays have all their samples here, of those that marching found."""
+        begin, end = self.ray_offsets[:-1], self.ray_offsets[-1]
+        return begin < end if self.found is None else (begin < end) | (self.found <= len(self))
+
+    @property
     def ray_indices(self) -> Tensor:
         """[S] int64, the ray of each sample; the last one for samples that belong to none."""
         ends = torch.cat([self.ray_offsets[:-1], self.ray_offsets.new_full((1,), len(self))])

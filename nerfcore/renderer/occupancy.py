@@ -39,7 +39,7 @@ class OccupancyGrid:
         self.density = torch.ones(cascades * resolution**3, device=device)
         self.threshold = 0.0
         self.seen = torch.zeros(cascades * (resolution // BLOCK) ** 3, dtype=torch.bool, device=device)
-        self.bits = self._pack()
+        self.bits = occupancy_pack(self.density, self.threshold, backend=backend)
         self.sweep = self.draw = 0  # where the next turn among all cells, among the occupied ones, begins
 
     def see(self, origin: Tensor, direction: Tensor, samples: Samples, weights: Tensor) -> None:
@@ -55,7 +55,7 @@ class OccupancyGrid:
         hidden = ~self._to_cells(self.seen)
         self.density[hidden] = self.density[hidden].clamp(max=0)
         self.seen.zero_()
-        self.bits = self._pack()
+        self._pack()
 
     def _to_cells(self, blocks: Tensor) -> Tensor:
         """A value per block, [C (G / 4)³], as a value per cell, [C G³]."""
@@ -76,7 +76,7 @@ class OccupancyGrid:
             radius = 3**0.5 / 2 / coarse * 0.5 ** (self.cascades - 1 - cascade)
             seen.append(visible(cell_points(blocks + cascade * coarse**3, coarse, self.cascades, middle), radius))
         self.density[~self._to_cells(torch.cat(seen))] = -1
-        self.bits = self._pack()
+        self._pack()
 
     @torch.no_grad()
     def update(
@@ -99,11 +99,11 @@ class OccupancyGrid:
         # early in training everything is thin: half the mean of the inner cascade keeps what is not emptier than the
         # rest
         self.threshold = OPTICAL_THICKNESS / self.step
-        self.bits = self._pack()
+        self._pack()
         if settle or not self.num_occupied:
             inner = self.density[: self.resolution**3].clamp(min=0).mean().item()
             self.threshold = min(self.threshold, 0.5 * inner)
-            self.bits = self._pack()
+            self._pack()
 
     def occupied(self, x: Tensor) -> Tensor:
         """bool [N]: whether points [N, 3] of the box lie in an occupied cell of the smallest cascade that holds
@@ -115,8 +115,9 @@ class OccupancyGrid:
         index = ((cascade * self.resolution + cell[:, 2]) * self.resolution + cell[:, 1]) * self.resolution + cell[:, 0]
         return (self.bits[index >> 3] >> (index & 7).to(torch.uint8)) & 1 == 1
 
-    def _pack(self) -> Tensor:
-        return occupancy_pack(self.density, self.threshold, backend=self.backend)
+    def _pack(self) -> None:
+        """In place: a recorded training step goes on reading the same memory."""
+        self.bits.copy_(occupancy_pack(self.density, self.threshold, backend=self.backend))
 
     @property
     def num_occupied(self) -> int:

@@ -36,7 +36,7 @@ class TrainConfig:
     deterministic: bool = False  # the same bits from the same seed and steps; on the CPU they always are
     device: str = "auto"
     backend: str = "auto"
-    samples_per_step: int = 1 << 14  # the number of rays follows from it
+    samples_per_step: int | None = None  # the number of rays follows; if not given, 2^14 on a CPU and 2^18 on a GPU
     learning_rate: float = 1.5e-2  # of the first step
     final_learning_rate: float = 3e-4  # of the last step
     min_rays: int = 512  # in early steps; fewer let a capture collapse to transparency

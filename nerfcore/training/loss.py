@@ -12,27 +12,32 @@ from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 def photometric_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
-    truth: Tensor, expected_samples: int, backend: str = "auto",
+    truth: Tensor, expected_samples: int, capacity: int | None = None, backend: str = "auto",
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor | TouchedGradient]]:
     """Mean squared error of box rays [R] rendered over ``background`` [R, 3] against ``truth`` [R, 3].
 
-    Returns the loss, the samples that were looked at, their weights [S], and the gradient of each parameter by name.
+    expected_samples: about how many samples the rays will have. capacity: room for so many samples, and no wait for a
+    GPU (see :func:`~nerfcore.ops.march.march_rays`); rays that do not fit do not count. Returns the loss, the samples
+    that were looked at, their weights [S], and the gradient of each parameter by name.
     """
     rays = origin, direction
     if (fused := field.fused_loss(*rays, lattice, jitter, background, truth, expected_samples)) is not None:
         return fused
-    return modular_loss(field, *rays, lattice, jitter, background, truth, backend)
+    return modular_loss(field, *rays, lattice, jitter, background, truth, capacity, backend)
 
 
 def modular_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
-    truth: Tensor, backend: str = "auto",
+    truth: Tensor, capacity: int | None = None, backend: str = "auto",
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same, operation by operation."""
     rays = origin, direction
-    samples = sample_rays(*rays, lattice, jitter, backend=backend)
+    samples = sample_rays(*rays, lattice, jitter, capacity, backend)
     rgb, opacity, _, weights = render_samples(field, *rays, samples, backend)
-    loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)
+    error = (rgb + (1 - opacity[:, None]) * background - truth).square().mean(1)
+    if capacity is not None:
+        error = error * samples.complete * (len(error) / samples.complete.sum().clamp(min=1))
+    loss = error.mean()
     names, parameters = zip(*field.named_parameters(), strict=True)
     gradients = torch.autograd.grad(loss, parameters)
     return loss.detach(), samples, weights.detach(), dict(zip(names, gradients, strict=True))

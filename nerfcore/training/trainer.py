@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
-from nerfcore.errors import BackendError, NerfcoreError
+from nerfcore.errors import NerfcoreError
 from nerfcore.fields import FIELDS
+from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.occupancy import OccupancyGrid
@@ -20,9 +25,11 @@ from nerfcore.renderer.volume import Marching
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
 from nerfcore.training.loss import modular_loss, photometric_loss
 from nerfcore.training.optimizer import Adam
+from nerfcore.training.recorder import StepRecorder
 from nerfcore.training.schedule import cosine_decay
 from nerfcore.types import SampleLattice, TouchedGradient
 
+SAMPLES_PER_STEP = {"cpu": 1 << 14, "cuda": 1 << 18}
 MIN_LATE_RAYS, MAX_RAYS = 64, 1 << 16
 MAX_SAMPLES = 1 << 22  # of a step, whatever rays meet: bounds its memory
 OCCUPANCY_EVERY = 16  # steps, as in Müller et al. 2022
@@ -57,15 +64,20 @@ class Progress:
 class Trainer:
     """One run's state; ``step()`` is the whole method.
 
-    The number of rays follows the samples they need, so that a step costs the same throughout (Müller et al. 2022).
+    The number of rays follows the samples they need, so that a step costs the same throughout (Müller et al. 2022). On
+    a GPU it is a power of two that gives more samples than a step has room for, and the rays that do not fit are left
+    out: steps then have few sizes, so that they can be recorded, and the host waits for the device only where the
+    occupancy grid is updated.
     """
 
     def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu"):
-        if config.deterministic and device != "cpu":
-            raise BackendError(f"deterministic training is not there yet on {device}; give device=cpu, or leave it out")
         self.scene, self.config, self.device = scene, config, device
         self.generator = torch.Generator(device).manual_seed(config.seed)
-        self.pixels = PixelSampler(scene.train, device)
+        on_gpu = self.generator.device.type == "cuda"
+        self.samples_per_step = config.samples_per_step or SAMPLES_PER_STEP["cuda" if on_gpu else "cpu"]
+        records = on_gpu and use_kernel(config.backend, torch.empty(0, device=device))
+        self.capacity = self.samples_per_step if records else None
+        self.pixels = PixelSampler(scene.train, device, scene.transform)
         self.marching = Marching.for_cascades(scene.cascades)
         self.field = self._new_field()
         self.occupancy = OccupancyGrid(
@@ -78,7 +90,9 @@ class Trainer:
         self.num_rays = config.min_rays
         self.steps = self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
         self.seconds_used, self.started = 0.0, time.perf_counter()
-        self.loss = torch.zeros(())
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.met = torch.zeros((), dtype=torch.int64, device=device)  # how many samples the rays of a step met
+        self.recorder = StepRecorder(records, self.generator, self.field.parameters())
 
     def _new_field(self):
         config = self.config
@@ -104,26 +118,49 @@ class Trainer:
 
     def step(self) -> None:
         """Draws rays, renders them, compares, and moves the parameters."""
-        config, early = self.config, self.steps < EARLY_STEPS
+        early = self.steps < EARLY_STEPS
         if self.steps % OCCUPANCY_EVERY == 0:
             self._update_occupancy(early)
-        rays, pixel = self.pixels.sample(self.num_rays, self.generator)
-        origin = self.scene.transform.to_box(rays.origin)
-        jitter, background = self._random(len(rays)), self._random(len(rays), 3)
-        lattice = self.marching.lattice(self.occupancy, march_stride(self.fraction), most_samples_per_ray(len(rays)))
-        # the same random background behind picture and prediction: only what is really there can match it
-        truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
-        batch = self.field, origin, rays.direction, lattice, jitter, background, truth
-        self.loss, samples, weights, gradients = photometric_loss(*batch, config.samples_per_step, config.backend)
-        self._stop_if_not_finite(gradients, batch)
-        self.occupancy.see(origin, rays.direction, samples, weights)
+        config, num_rays, stride = self.config, self.num_rays, march_stride(self.fraction)
+        if self.capacity:
+            stride = 2 ** (math.ceil(2 * math.log2(stride)) / 2)
         rate = cosine_decay(self.fraction, self.steps, config.learning_rate, config.final_learning_rate)
-        self.optimizer.step(rate, gradients)
+        self.optimizer.begin_step(rate)
+        self.recorder.run((num_rays, stride), partial(self._fit, num_rays, stride))
+        self.steps += 1
+        if self.capacity is None or self.steps % OCCUPANCY_EVERY == 0:
+            self._follow_samples(early)
 
-        self.steps, self.rays, self.samples = self.steps + 1, self.rays + len(rays), self.samples + len(samples)
-        wanted = len(rays) * config.samples_per_step / max(len(samples), 1)
-        fewest = max(config.min_rays if early else MIN_LATE_RAYS, len(rays) // 2)
-        self.num_rays = int(min(max(wanted, fewest), 2 * len(rays), MAX_RAYS))
+    def _fit(self, num_rays: int, stride: float) -> None:
+        """The part of a step that is all on the device."""
+        config = self.config
+        with _repeatable_sums(config.deterministic and self.recorder.records):
+            rays, pixel = self.pixels.sample(num_rays, self.generator)
+            jitter, background = self._random(num_rays), self._random(num_rays, 3)
+            lattice = self.marching.lattice(self.occupancy, stride, self._most_samples_per_ray(num_rays))
+            # the same random background behind picture and prediction: only what is really there can match it
+            truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
+            batch = self.field, rays.origin, rays.direction, lattice, jitter, background, truth
+            loss, samples, weights, gradients = photometric_loss(
+                *batch, self.samples_per_step, self.capacity, config.backend
+            )
+            self.loss.copy_(loss)
+            if self.capacity is None:  # else looking would be waiting
+                self._stop_if_not_finite(gradients, batch)
+            self.occupancy.see(rays.origin, rays.direction, samples, weights)
+            self.optimizer.step(gradients)
+            self.met.fill_(len(samples)) if samples.found is None else self.met.copy_(samples.found)
+
+    def _follow_samples(self, early: bool) -> None:
+        """Counts, and chooses the number of rays by the samples that the last step met."""
+        met, steps = int(self.met), 1 if self.capacity is None else OCCUPANCY_EVERY
+        taken = met if self.capacity is None else min(met, self.capacity)
+        self.samples += steps * taken
+        self.rays += steps * (self.num_rays * taken // max(met, 1) if taken < met else self.num_rays)
+        wanted = self.num_rays * self.samples_per_step / max(met, 1)
+        fewest = max(self.config.min_rays if early else MIN_LATE_RAYS, self.num_rays // 2)
+        num_rays = int(min(max(wanted, fewest), 2 * self.num_rays, MAX_RAYS))
+        self.num_rays = num_rays if self.capacity is None else 1 << (num_rays - 1).bit_length()
 
     def _update_occupancy(self, early: bool) -> None:
         total, recent = len(self.occupancy.density), self.samples - self.samples_at_update
@@ -140,12 +177,13 @@ class Trainer:
         update, and one step."""
         field = sum(p.nbytes for p in self.field.parameters())
         pixels = (self.pixels.pixel_bytes, self.pixels.directions)
-        longest = most_samples_per_ray(self.config.min_rays)
+        longest = self._most_samples_per_ray(self.config.min_rays)
         return {
             "photographs": sum(t.nbytes for t in pixels),
             "field": 9 * field // 2,
             "occupancy": 40 * len(self.occupancy.density),
-            "step": self.field.step_bytes(MAX_SAMPLES, longest, torch.get_num_threads()) + MAX_RAYS * 200,
+            "step": self.field.step_bytes(self.capacity or MAX_SAMPLES, longest, torch.get_num_threads())
+            + MAX_RAYS * 200,
         }
 
     def _stop_if_not_finite(self, gradients: dict[str, Tensor | TouchedGradient], batch: tuple) -> None:
@@ -159,7 +197,7 @@ class Trainer:
             return
         try:
             with finite_guard():
-                modular_loss(*batch, self.config.backend)
+                modular_loss(*batch, backend=self.config.backend)
         except NerfcoreError as error:
             raise self._not_finite(error) from None
         raise self._not_finite(f"{bad} is not finite")
@@ -200,21 +238,35 @@ class Trainer:
         self.field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
         self.optimizer.load_state(tensors, description["steps"])
         self.occupancy.density.copy_(tensors["occupancy.density"])
-        self.occupancy.bits = tensors["occupancy.bits"].to(self.device)
-        self.occupancy.seen = tensors["occupancy.seen"].to(self.device)
+        self.occupancy.bits.copy_(tensors["occupancy.bits"])
+        self.occupancy.seen.copy_(tensors["occupancy.seen"])
         self.generator.set_state(tensors["generator"])
         for owner, names in ((self, COUNTERS), (self.occupancy, OCCUPANCY_STATE)):
             for name in names:
                 setattr(owner, name, description[name])
         self.seconds_used += description["seconds"]
 
+    def _most_samples_per_ray(self, num_rays: int) -> int:
+        """So that all together have at most MAX_SAMPLES, where nothing else bounds them."""
+        return min(SampleLattice.max_samples, self.capacity or MAX_SAMPLES // num_rays)
+
     def _random(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)
 
 
-def most_samples_per_ray(num_rays: int) -> int:
-    """Of a step of so many rays, so that all together have at most MAX_SAMPLES."""
-    return min(SampleLattice.max_samples, MAX_SAMPLES // num_rays)
+@contextlib.contextmanager
+def _repeatable_sums(wanted: bool) -> Iterator[None]:
+    """In which operations on a GPU add in the same order every time, where ``wanted``."""
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch demands it, for its matrix products
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def march_stride(fraction: float) -> float:

@@ -42,6 +42,10 @@ class Inputs:
         return torch.full((16**3 // 8,), 255, dtype=torch.uint8, device=self.device)
 
     @property
+    def scales(self):
+        return self.rand(2).double()
+
+    @property
     def grid(self):
         return LEVELS.scale, LEVELS.resolution, LEVELS.offset
 
@@ -58,7 +62,7 @@ class Inputs:
 
 def adam_touched(i: Inputs, copy=None):
     touched = torch.ones(5, dtype=torch.uint8, device=i.device)
-    return i.rand(5, 2), i.rand(5, 2), touched, i.rand(5, 2), i.rand(5, 2), copy, i.rand(2).double(), 0.9, 0.99, 1e-8
+    return i.rand(5, 2), i.rand(5, 2), touched, i.rand(5, 2), i.rand(5, 2), copy, i.scales, 0.9, 0.99, 1e-8
 
 
 def composite_backward(i: Inputs, *grads):
@@ -87,7 +91,7 @@ def mlp_backward(i: Inputs, wants_x):
 
 
 CASES = {
-    "adam": [lambda i: (i.rand(5), i.rand(5), i.rand(5), i.rand(5), i.rand(2).double(), 0.9, 0.99, 1e-8)],
+    "adam": [lambda i: (i.rand(5), i.rand(5), i.rand(5), i.rand(5), i.scales, 0.9, 0.99, 1e-8)],
     "adam_touched": [adam_touched, lambda i: adam_touched(i, i.rand(5, 2).half())],
     "composite_forward": [lambda i: (i.rand(15), i.rand(15, 3), *i.samples, 1e-4)],
     "composite_backward": [

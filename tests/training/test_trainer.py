@@ -1,12 +1,17 @@
-"""Trainer: repeatable to the bit · resumed = unbroken · learns · the ray budget · names what went bad, before it spreads."""
+"""Trainer: repeatable to the bit · never waits for a GPU · resumed = unbroken · learns · the ray budget · names what went
+bad, before it spreads."""
 
 import dataclasses
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import nerfcore
-from nerfcore.errors import BackendError, NerfcoreError
+from nerfcore.errors import NerfcoreError
+from nerfcore.fields.base import Field
+from nerfcore.fields.ngp import NGPField
+from nerfcore.training import recorder as recorder_module
 from nerfcore.training import trainer as trainer_module
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
@@ -49,9 +54,72 @@ def test_same_seed_same_bits_for_any_number_of_threads(scene):
     same(trained[0], trained[1])
 
 
-def test_deterministic_is_refused_where_it_cannot_be_kept(scene):
-    with pytest.raises(BackendError, match="deterministic training is not there yet on cuda; give device=cpu"):
-        Trainer(scene, dataclasses.replace(SMALL, deterministic=True), "cuda")
+class NoWaiting(TorchDispatchMode):
+    """Fails where a host would wait for a GPU: where it reads a number, asks for a number of results, or makes a tensor
+    of numbers of its own, all of which a CUDA graph refuses."""
+
+    WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "_unique2", "equal"}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        masks = name.startswith("index") and any(
+            isinstance(i, torch.Tensor) and i.dtype == torch.bool for i in (args[1] if name == "index" else [])
+        )
+        assert name not in self.WAITING and not masks, f"{function} waits for the device"
+        return function(*args, **kwargs or {})
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Trainers that have room for a fixed number of samples and no fused step."""
+    monkeypatch.setattr(NGPField, "fused_loss", Field.fused_loss)
+
+    def trainer(scene, config):
+        trainer = Trainer(scene, config)
+        trainer.capacity = trainer.samples_per_step
+        return trainer
+
+    return trainer
+
+
+def test_nothing_in_a_step_waits_for_a_gpu(scene, as_on_a_gpu):
+    trainer = run(as_on_a_gpu(scene, SMALL), 33)
+    fit = trainer._fit
+
+    def watched(*args):
+        with NoWaiting():
+            fit(*args)
+
+    trainer._fit = watched
+    run(trainer, 40)
+    with pytest.raises(AssertionError, match="_local_scalar_dense.* waits for the device"), NoWaiting():
+        trainer._follow_samples(early=False)
+
+
+def test_rays_without_room_do_not_count(scene, as_on_a_gpu):
+    """Steps of a fixed size learn as others do, and fill their room from rays that are more than enough."""
+    scene = nerfcore.load_scene(downscale=4)
+    config = dataclasses.replace(SMALL, samples_per_step=1 << 14, min_rays=512, occupancy_resolution=64)
+    trainer = run(as_on_a_gpu(scene, config), 400)
+    assert trainer.num_rays & trainer.num_rays - 1 == 0 and int(trainer.met) >= 0.8 * trainer.capacity
+    assert trainer.samples <= 400 * trainer.capacity
+    views = dataclasses.replace(scene.val, frames=scene.val.frames[:4], offsets=scene.val.offsets[:5])
+    assert evaluate(trainer.model({}), views).metrics["psnr"] >= 20
+
+
+@pytest.mark.parametrize("table_storage", ["float32", "bfloat16"])
+def test_recorded_steps_are_the_steps(scene, backend, device, monkeypatch, table_storage):
+    """With sums in a fixed order, a run that records its steps ends with the bits of one that does not, and of itself."""
+    if backend != "cuda":
+        pytest.skip("CUDA graphs need a GPU")
+    config = dataclasses.replace(SMALL, deterministic=True, table_storage=table_storage)
+    trained = [run(Trainer(scene, config, device), 100) for _ in range(2)]
+    assert trained[0].recorder.graphs
+    monkeypatch.setattr(recorder_module, "RECORD_AFTER", 10**9)
+    trained.append(run(Trainer(scene, config, device), 100))
+    assert not trained[2].recorder.graphs
+    same(trained[0], trained[1])
+    same(trained[0], trained[2])
 
 
 def test_another_seed_is_another_run(scene):
