@@ -33,7 +33,7 @@ class TrainConfig:
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     seed: int = 0  # of every random number
-    deterministic: bool = False  # the same bits from the same seed and steps; on the CPU they always are
+    deterministic: bool = False  # the same bits from the same seed and steps; slower on a GPU, on a CPU they always are
     device: str = "auto"
     backend: str = "auto"
     samples_per_step: int | None = None  # the number of rays follows; if not given, 2^14 on a CPU and 2^18 on a GPU
