@@ -101,14 +101,16 @@ def training_step(size: Size, arm: str) -> Callable[[], int]:
             assert len(samples) == size.samples
             touched = int(gradient.touched.count_nonzero()) if count else 0
             named = {f"density_mlp.{i}": g for i, g in enumerate(density)} | {"table": gradient}
-            optimizer.step(1e-2, named | {f"color_mlp.{i}": g for i, g in enumerate(color)})
+            optimizer.begin_step(1e-2)
+            optimizer.step(named | {f"color_mlp.{i}": g for i, g in enumerate(color)})
         else:
             start = ((torch.arange(size.per_ray) + jitter[:, None]) * step_length).view(-1)
             samples = Samples(start, start + step_length, offsets)
             rgb, *_ = render_samples(field, origin, direction, samples, backend)
             names, parameters = zip(*field.named_parameters(), strict=True)
             gradients = torch.autograd.grad(torch.nn.functional.mse_loss(rgb, truth), parameters)
-            optimizer.step(1e-2, dict(zip(names, gradients, strict=True)))
+            optimizer.begin_step(1e-2)
+            optimizer.step(dict(zip(names, gradients, strict=True)))
         return touched
 
     gradient = TouchedGradient.zeros_like(field.table.detach())

@@ -160,7 +160,8 @@ def test_what_half_storage_reads_is_never_stale(backend, device, storage):
     before = field.stored_table().clone()
     for _ in range(3):
         _, _, _, gradients = photometric_loss(field, *rays[:2], lattice, *rays[2:], 4096, backend)
-        optimizer.step(1e-2, gradients)
+        optimizer.begin_step(1e-2)
+        optimizer.step(gradients)
         assert_fresh(field)
     assert not torch.equal(before, field.stored_table())
     with torch.no_grad():

@@ -20,7 +20,8 @@ def gradients(step: int, like: dict[str, nn.Parameter]) -> dict[str, torch.Tenso
 
 def train(own, optimizer, steps):
     for step in steps:
-        optimizer.step(0.01 / (1 + step), gradients(step, own))
+        optimizer.begin_step(0.01 / (1 + step))
+        optimizer.step(gradients(step, own))
 
 
 def test_equals_torch_with_a_rate_of_its_own_each_step(backend, device):
@@ -28,7 +29,8 @@ def test_equals_torch_with_a_rate_of_its_own_each_step(backend, device):
     train_ours = Adam(ours.items(), backend)
     for step in range(30):
         moved = {name: gradient.to(device) for name, gradient in gradients(step, parameters()).items()}
-        train_ours.step(0.01 / (1 + step), moved)
+        train_ours.begin_step(0.01 / (1 + step))
+        train_ours.step(moved)
     results = []
     for dtype in (torch.float32, torch.float64):
         theirs = parameters(dtype)
@@ -57,5 +59,6 @@ def test_state_carries_on_exactly():
 def test_a_parameter_without_gradient_keeps_still():
     own = parameters()
     before, optimizer = own["table"].detach().clone(), Adam(own.items())
-    optimizer.step(0.1, {"matrix": torch.ones_like(own["matrix"])})
+    optimizer.begin_step(0.1)
+    optimizer.step({"matrix": torch.ones_like(own["matrix"])})
     assert torch.equal(own["table"], before) and not any(m.any() for m in optimizer.moments["table"])
