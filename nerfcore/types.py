@@ -26,7 +26,7 @@ class Rays(_Movable):
     """Half-lines in the user's world.
 
     origin [R, 3], world units. direction [R, 3], unit length. z_scale [R]: cosine between the ray and the camera axis,
-    so that ``z_depth = distance * z_scale``; 1 for rays that belong to no camera.
+    so that ``z_depth = distance * z_scale``, below 0 for those that look back; 1 for rays that belong to no camera.
     """
 
     origin: Tensor

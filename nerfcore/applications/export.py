@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from nerfcore.mesh import Mesh, View, extract_mesh, save_mesh
@@ -45,10 +44,10 @@ def seen_by_the_cameras(model: Model) -> list[View]:
         image = model.render_image(camera, pose)
 
         def project(points: Tensor, camera=camera, pose=pose) -> tuple[Tensor, Tensor, Tensor]:
-            offset = points - pose[:, 3].to(points)
-            pixel, valid = camera.project(offset @ pose[:, :3].to(points))
+            local = (points - pose[:, 3].to(points)) @ pose[:, :3].to(points)
+            pixel, valid = camera.project(local)
             inside = ((pixel >= 0) & (pixel < pixel.new_tensor([camera.width, camera.height]))).all(-1)
-            return pixel, torch.linalg.vector_norm(offset, dim=-1), valid & inside
+            return pixel, camera.distance(local), valid & inside
 
         views.append(View(project, image["distance"], image["opacity"]))
     return views

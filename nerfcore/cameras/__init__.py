@@ -1,8 +1,12 @@
-"""Cameras, poses, rays and paths. Axis conventions are stated in `nerfcore.cameras.poses`."""
+"""Cameras, lenses, poses, rays and paths. Axis conventions are stated in `nerfcore.cameras.poses`."""
 
 from nerfcore.cameras.intrinsics import Camera
+from nerfcore.cameras.lenses import LENSES, Equirectangular, Fisheye, Lens, Orthographic, Perspective
 from nerfcore.cameras.poses import check_pose, look_at
 from nerfcore.cameras.rays import camera_rays
-from nerfcore.cameras.trajectories import orbit, orbit_of
+from nerfcore.cameras.trajectories import looked_at, orbit, orbit_of
 
-__all__ = ["Camera", "camera_rays", "check_pose", "look_at", "orbit", "orbit_of"]
+__all__ = [
+    "LENSES", "Camera", "Equirectangular", "Fisheye", "Lens", "Orthographic", "Perspective", "camera_rays",
+    "check_pose", "look_at", "looked_at", "orbit", "orbit_of",
+]

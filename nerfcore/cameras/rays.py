@@ -15,7 +15,6 @@ def camera_rays(camera: Camera, pose: Tensor, pixel_xy: Tensor | None = None) ->
     """
     if pixel_xy is None:
         pixel_xy = camera.pixel_centres(pose.device)
-    local = camera.unproject(pixel_xy.to(pose))
-    z_scale = 1 / local.norm(dim=-1)
-    direction = (local * z_scale[:, None]) @ pose[:, :3].T
-    return Rays(pose[:, 3].expand_as(direction), direction, z_scale)
+    origin, direction = camera.unproject(pixel_xy.to(pose))
+    rotation, centre = pose[:, :3], pose[:, 3]
+    return Rays(origin @ rotation.T + centre, direction @ rotation.T, -direction[:, 2])

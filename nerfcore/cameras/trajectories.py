@@ -27,18 +27,22 @@ def orbit(center, radius: float, elevation: float, n: int, up=(0.0, 0.0, 1.0)) -
     return look_at(center + radius * (level + math.sin(elevation) * up), center, up)
 
 
-def orbit_of(poses: Tensor, n: int) -> Tensor:
-    """An orbit [n, 3, 4] that suits the cameras of a capture, poses [N, 3, 4].
-
-    It turns about the point nearest to all their optical axes (least squares; if the axes are almost parallel, the one
-    nearest to the world's origin), about their mean up direction, at their mean distance and elevation.
-    """
+def looked_at(poses: Tensor) -> Tensor:
+    """The point [3], float64, nearest to the optical axes of poses [N, 3, 4] (least squares); if the axes are almost
+    parallel, the one nearest to the world's origin."""
     centre, backward = poses[:, :, 3].double(), poses[:, :, 2].double()
     across = torch.eye(3, dtype=torch.float64, device=poses.device) - backward[:, :, None] * backward[:, None, :]
     moment = (across @ centre[:, :, None]).sum(0)
-    target = (torch.linalg.pinv(across.sum(0), rtol=1e-3, hermitian=True) @ moment).squeeze(-1)
-    up = normalize(poses[:, :, 1].double().mean(0), dim=0)
-    arm = centre - target
+    return (torch.linalg.pinv(across.sum(0), rtol=1e-3, hermitian=True) @ moment).squeeze(-1)
+
+
+def orbit_of(poses: Tensor, n: int) -> Tensor:
+    """An orbit [n, 3, 4] that suits the cameras of a capture, poses [N, 3, 4].
+
+    It turns about the point they look at, about their mean up direction, at their mean distance and elevation.
+    """
+    target, up = looked_at(poses), normalize(poses[:, :, 1].double().mean(0), dim=0)
+    arm = poses[:, :, 3].double() - target
     distance = arm.norm(dim=-1)
     elevation = torch.asin(((arm @ up) / distance).clamp(-1, 1)).mean()
     return orbit(target, distance.mean().item(), elevation.item(), n, up)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 
 from nerfcore.cameras.intrinsics import Camera
+from nerfcore.cameras.lenses import Perspective
 from nerfcore.cameras.poses import check_pose
 from nerfcore.errors import SceneError
 
@@ -58,7 +59,7 @@ class Entry:
         camera = Camera(
             stated_width, stated_height, fl_x or fl_y, fl_y or fl_x,
             value("cx", stated_width / 2), value("cy", stated_height / 2),
-            **{key: value(key, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2")},
+            Perspective(**{key: value(key, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2")}),
         )
         return camera.resized(width, height)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor
 
@@ -12,21 +14,27 @@ from nerfcore.types import Rays
 class PixelSampler:
     """Draws pixels uniformly, with replacement, from all images of a split.
 
-    Directions are looked up: one table [H * W, 3] (camera axes, z = -1, not unit) for each distinct camera, end to end.
-    The generator of `sample` must live on the sampler's device. transform: rays begin in box coordinates, not in those
-    of the world.
+    Directions are looked up: one table [H * W, 3] (camera axes) for each distinct camera, end to end; and origins too
+    where they are not all at the camera's centre. The generator of `sample` must live on the sampler's device.
+    transform: rays begin in box coordinates, not in those of the world.
     """
 
     def __init__(self, split: Split, device: torch.device | str = "cpu", transform: SceneTransform | None = None):
         self.pixel_type = split.pixels.dtype
         self.pixel_bytes = split.pixels.view(torch.uint8).to(device)  # not every gather of PyTorch takes uint16
         self.offsets, poses = split.offsets.to(device), split.poses.to(device)
-        self.rotations, centres = poses[:, :, :3], poses[:, :, 3]
-        self.origins = centres if transform is None else transform.to_box(centres)
+        transform = transform or SceneTransform(1.0, (0.0, 0.0, 0.0))
+        self.rotations, self.centres = poses[:, :, :3], transform.to_box(poses[:, :, 3])
         cameras = list(dict.fromkeys(frame.camera for frame in split.frames))
-        tables = [camera.unproject(camera.pixel_centres()) for camera in cameras]
-        starts = dict(zip(cameras, torch.tensor([0, *map(len, tables)]).cumsum(0).tolist(), strict=False))
-        self.directions = torch.cat(tables).to(device)
+        ends = list(accumulate(camera.width * camera.height for camera in cameras))
+        starts = dict(zip(cameras, [0, *ends], strict=False))
+        self.directions = torch.empty(ends[-1], 3, device=device)
+        is_central = all(camera.lens.is_central for camera in cameras)
+        self.origins = None if is_central else torch.empty_like(self.directions)
+        for (camera, start), end in zip(starts.items(), ends, strict=True):
+            origin, self.directions[start:end] = camera.unproject(camera.pixel_centres())
+            if self.origins is not None:
+                self.origins[start:end] = transform.scale * origin
         table_starts = torch.tensor([starts[frame.camera] for frame in split.frames], device=device)
         self.pixel_to_direction = table_starts - self.offsets[:-1]
 
@@ -36,7 +44,14 @@ class PixelSampler:
         device = self.pixel_bytes.device
         pixel = torch.randint(len(self.pixel_bytes), (num_rays,), generator=generator, device=device)
         image = torch.searchsorted(self.offsets, pixel, right=True) - 1
-        local = self.directions[pixel + self.pixel_to_direction[image]]
-        z_scale = 1 / local.norm(dim=-1)
-        direction = (self.rotations[image] @ local[:, :, None]).squeeze(-1) * z_scale[:, None]
-        return Rays(self.origins[image], direction, z_scale), to_unit(self.pixel_bytes[pixel].view(self.pixel_type))
+        entry, rotation = pixel + self.pixel_to_direction[image], self.rotations[image]
+        local, origin = self.directions[entry], self.centres[image]
+        direction = (rotation @ local[:, :, None]).squeeze(-1)
+        if self.origins is not None:
+            origin = origin + (rotation @ self.origins[entry][:, :, None]).squeeze(-1)
+        return Rays(origin, direction, -local[:, 2]), to_unit(self.pixel_bytes[pixel].view(self.pixel_type))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the pixels and the tables."""
+        return sum(t.nbytes for t in (self.pixel_bytes, self.directions, self.origins) if t is not None)

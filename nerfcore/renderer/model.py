@@ -86,13 +86,18 @@ class Model:
         normals: bool = False,
     ) -> dict[str, Tensor]:
         """The picture of a camera: rgb [H, W, 3], opacity, distance, z_depth [H, W] and, if asked for, normal [H, W,
-        3]."""
-        render = self.render(camera_rays(camera, pose), background, normals)
-        return {
-            k: v.reshape(camera.height, camera.width, *v.shape[1:]).cpu()
-            for k, v in vars(render).items()
-            if v is not None
-        }
+        3]. Outside the image circle of a fisheye lens there is background and 0."""
+        pixel = camera.pixel_centres(pose.device)
+        covered = camera.covers(pixel)
+        render = self.render(camera_rays(camera, pose, pixel[covered]), background, normals)
+        image = {}
+        for name, value in vars(render).items():
+            if value is not None:
+                blank = torch.tensor(background_rgb(background)) if name == "rgb" else torch.zeros(value.shape[1:])
+                whole = blank.repeat(len(pixel), *[1] * blank.ndim)
+                whole[covered.cpu()] = value.cpu()
+                image[name] = whole.reshape(camera.height, camera.width, *blank.shape)
+        return image
 
     @torch.no_grad()
     def density(self, points: Tensor) -> Tensor:
@@ -127,7 +132,7 @@ class Model:
             marching=asdict(self.marching),
             occupancy=dict(resolution=self.occupancy.resolution, cascades=self.occupancy.cascades),
             transform=asdict(self.transform),
-            cameras=[dict(name=n, **asdict(c)) for n, c, _ in self.cameras],
+            cameras=[dict(name=n, **c.description()) for n, c, _ in self.cameras],
             header=self.header,
         )
         return tensors, description
@@ -140,8 +145,10 @@ class Model:
         marching = Marching(**description["marching"])
         occupancy = OccupancyGrid(**description["occupancy"], step=marching.step, device=device, backend=backend)
         occupancy.bits = tensors["occupancy.bits"].to(device)
-        cameras = [(c["name"], Camera(**{k: v for k, v in c.items() if k != "name"})) for c in description["cameras"]]
-        views = [(name, camera, pose) for (name, camera), pose in zip(cameras, tensors["camera.poses"], strict=True)]
+        views = [
+            (c.pop("name"), Camera.from_description(c), pose)
+            for c, pose in zip(map(dict, description["cameras"]), tensors["camera.poses"], strict=True)
+        ]
         scale, translation = description["transform"]["scale"], tuple(description["transform"]["translation"])
         return cls(
             field.to(device),

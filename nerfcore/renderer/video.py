@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from nerfcore.cameras.intrinsics import Camera
-from nerfcore.cameras.trajectories import orbit_of
+from nerfcore.cameras.lenses import LENSES, Equirectangular
+from nerfcore.cameras.trajectories import looked_at, orbit_of
 from nerfcore.errors import OutputError
 
 MAX_SIDE = 800  # pixels; larger training photos give a smaller video unless a size is asked for
@@ -31,12 +32,13 @@ OnFrame = Callable[[int, int], None]
 
 def write_orbit_video(
     model, path: str | Path, num_frames: int = 60, size: tuple[int, int] | None = None, fps: int = 24,
-    background="white", on_frame: OnFrame | None = None,
+    background="white", on_frame: OnFrame | None = None, lens: str | None = None,
 ) -> Path:
     """Writes one turn around the scene as an .mp4 (H.264, yuv420p) and returns its path.
 
     The camera is the first training camera without its lens distortion, on the orbit that suits the training poses.
     size: (width, height) in pixels, rounded down to even numbers; None is the training size, at most 800 pixels a side.
+    lens: "perspective", "fisheye", "equirectangular" or "orthographic"; None is that of the training camera.
     on_frame(done, total) is called after each frame. Raises OutputError if the file cannot be written.
     """
     path = Path(path)
@@ -44,8 +46,10 @@ def write_orbit_video(
         raise OutputError(f"{path}: a video must end in .mp4; choose another name")
     if num_frames < 1 or fps < 1:
         raise ValueError(f"a video needs at least 1 frame and 1 frame a second, got {num_frames} and {fps}")
-    camera = video_camera(model.cameras[0][1], size)
-    poses = orbit_of(torch.stack([pose for _, _, pose in model.cameras]), num_frames)
+    given = torch.stack([pose for _, _, pose in model.cameras])
+    poses = orbit_of(given, num_frames)
+    distance = (poses[0, :, 3] - looked_at(given)).norm()
+    camera = video_camera(model.cameras[0][1], size, lens, distance.item())
     with _writes(path):
         path.open("wb").close()
         writer = imageio_ffmpeg.write_frames(
@@ -70,8 +74,8 @@ def write_stills(
 
     ``NAME_rgb`` and ``NAME_normal`` are 8-bit; a normal n, in world axes, is stored as (n + 1) / 2, and as mid-grey
     where there is nothing. ``NAME_distance`` (along the ray) and ``NAME_z_depth`` (along the camera axis) are 16-bit
-    grey, 0 where there is nothing; ``stills.json`` holds the numbers that turn their values into world units. Raises
-    OutputError.
+    grey, 0 where there is nothing (or what a wide lens sees behind the camera, in z_depth); ``stills.json`` holds the
+    numbers that turn their values into world units. Raises OutputError.
     """
     folder = Path(folder)
     chosen = torch.linspace(0, len(model.cameras) - 1, min(count, len(model.cameras))).round().int().tolist()
@@ -96,22 +100,32 @@ def write_stills(
     return written
 
 
-def video_camera(camera: Camera, size: tuple[int, int] | None = None) -> Camera:
+def video_camera(
+    camera: Camera, size: tuple[int, int] | None = None, lens: str | None = None, distance: float = 1.0
+) -> Camera:
     """``camera`` without distortion at the even size (width, height); None keeps its own, at most 800 pixels on a side.
 
     A size of another shape keeps the scale and the centre of the picture: the view is cut or widened, never stretched.
+    Another lens keeps the size of what is in the middle of the picture, so far away; an equirectangular one shows all
+    directions, in a picture twice as wide as high unless a size is given.
     """
+    lens = type(camera.lens)() if lens is None else LENSES[lens]()
+    is_panorama = isinstance(lens, Equirectangular)
     if size is None:
-        shrink = min(1.0, MAX_SIDE / max(camera.width, camera.height))
-        size = round(camera.width * shrink), round(camera.height * shrink)
+        shape = camera.width, camera.width // 2 if is_panorama else camera.height
+        shrink = min(1.0, MAX_SIDE / max(shape))
+        size = round(shape[0] * shrink), round(shape[1] * shrink)
     width, height = (side // 2 * 2 for side in size)
     if min(width, height) < 2:
         raise ValueError(f"a video must be at least 2 x 2 pixels, got {size[0]} x {size[1]}")
+    if is_panorama:
+        return Camera.panorama(width, height)
     scale = math.sqrt(width / camera.width * height / camera.height)
+    if lens.is_central != camera.lens.is_central:  # pixels per radian become pixels per world unit, or the reverse
+        scale *= distance if lens.is_central else 1 / distance
     return replace(
         camera, width=width, height=height, fl_x=camera.fl_x * scale, fl_y=camera.fl_y * scale,
-        cx=camera.cx * width / camera.width, cy=camera.cy * height / camera.height,
-        k1=0.0, k2=0.0, k3=0.0, k4=0.0, p1=0.0, p2=0.0,
+        cx=camera.cx * width / camera.width, cy=camera.cy * height / camera.height, lens=lens,
     )
 
 

@@ -176,10 +176,9 @@ class Trainer:
         camera, the field with its gradient, its moments and a copy in half precision, the occupancy grid and its
         update, and one step."""
         field = sum(p.nbytes for p in self.field.parameters())
-        pixels = (self.pixels.pixel_bytes, self.pixels.directions)
         longest = self._most_samples_per_ray(self.config.min_rays)
         return {
-            "photographs": sum(t.nbytes for t in pixels),
+            "photographs": self.pixels.nbytes,
             "field": 9 * field // 2,
             "occupancy": 40 * len(self.occupancy.density),
             "step": self.field.step_bytes(self.capacity or MAX_SAMPLES, longest, torch.get_num_threads())
@@ -280,19 +279,14 @@ def seen_by_a_camera(scene: Scene, points: Tensor, radius: float) -> Tensor:
     for frame in scene.train.frames:
         left = torch.nonzero(~seen).squeeze(1)
         local = (points[left] - frame.pose[:, 3].to(points)) @ frame.pose[:, :3].to(points)
-        pixel, _ = frame.camera.project(local)
-        depth = -local[:, 2]
-        margin = radius * frame.camera.fl_x / depth.clamp(min=radius)[:, None]
-        size = pixel.new_tensor([frame.camera.width, frame.camera.height])
-        seen[left] = (depth > -radius) & (((pixel >= -margin) & (pixel <= size + margin)).all(-1) | (depth < radius))
+        seen[left] = frame.camera.sees_ball(local, radius)
     return seen
 
 
 def finest_resolution(scene: Scene) -> int:
     """Cells of the finest hash level along the box: about one per pixel footprint at the middle of the captured space,
     which a study of CPU budgets found better than the fixed 2048."""
-    focal = torch.tensor([frame.camera.fl_x for frame in scene.train.frames]).median()
-    centre = scene.transform.world_box.mean(0)
-    distance = (scene.camera_centres() - centre).norm(dim=-1).median()
+    distance = (scene.camera_centres() - scene.transform.world_box.mean(0)).norm(dim=-1)
+    footprints = [f.camera.footprint(d) for f, d in zip(scene.train.frames, distance, strict=True)]
     side = 1 / scene.transform.scale
-    return int(min(max(side * focal / distance, 128), 4096))
+    return int(min(max(side / torch.stack(footprints).median(), 128), 4096))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.optimize import least_squares
 
-from nerfcore.cameras import check_pose, look_at, orbit, orbit_of
+from nerfcore.cameras import check_pose, look_at, looked_at, orbit, orbit_of
 
 
 def test_orbit_by_hand():
@@ -59,3 +59,9 @@ def test_orbit_of_parallel_cameras_turns_about_the_point_nearest_to_the_origin()
     poses = look_at(eyes, eyes + torch.tensor([0.0, 1.0, 0.0]))
     found = orbit_of(poses, 6)
     assert torch.allclose(found[:, :, 3].norm(dim=-1), torch.full((6,), math.sqrt(17)), atol=1e-4)
+
+
+def test_looked_at_is_where_all_axes_meet():
+    target = torch.tensor([0.3, -2.0, 1.0])
+    eyes = target + torch.randn(5, 3, generator=torch.Generator().manual_seed(4))
+    assert torch.allclose(looked_at(look_at(eyes, target)), target.double(), atol=1e-4)

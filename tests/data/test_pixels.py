@@ -1,9 +1,11 @@
 """Random training rays against the rays of whole images."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from nerfcore.cameras import camera_rays
+from nerfcore.cameras import Orthographic, camera_rays
 from nerfcore.data import PixelSampler, load_scene
 
 
@@ -32,6 +34,23 @@ def test_rays_and_colours_are_those_of_a_pixel(ngp, edit, downscale):
         assert same[pixel] < 1e-5 and abs(z_scale[pixel] - rays.z_scale[i]) < 1e-6
         assert torch.equal(pixels[pixel], colour[i])
     assert colour.dtype == torch.float32
+
+
+def test_rays_that_do_not_start_at_the_camera(ngp):
+    scene = load_scene(ngp)
+    frames = [replace(frame, camera=replace(frame.camera, lens=Orthographic())) for frame in scene.train.frames]
+    sampler = PixelSampler(replace(scene.train, frames=frames))
+    rays, _ = sampler.sample(200, torch.Generator().manual_seed(0))
+    all_rays = [camera_rays(frame.camera, frame.pose) for frame in frames]
+    origin = torch.cat([r.origin for r in all_rays])
+    nearest = (origin - rays.origin[:, None]).norm(dim=-1).min(dim=1)
+    assert nearest.values.max() < 1e-5
+    assert torch.allclose(torch.cat([r.direction for r in all_rays])[nearest.indices], rays.direction, atol=1e-5)
+    assert sampler.nbytes == sampler.pixel_bytes.nbytes + 2 * 12 * 16 * 3 * 4
+    boxed, _ = PixelSampler(replace(scene.train, frames=frames), transform=scene.transform).sample(
+        200, torch.Generator().manual_seed(0)
+    )
+    assert torch.allclose(boxed.origin, scene.transform.to_box(rays.origin), atol=1e-6)
 
 
 def test_alpha_comes_last_and_straight(blender):

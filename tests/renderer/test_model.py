@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import nerfcore
 from nerfcore.cameras.intrinsics import Camera
+from nerfcore.cameras.lenses import Fisheye, Orthographic, Perspective
 from nerfcore.cameras.poses import look_at
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.errors import ModelError
@@ -18,9 +19,17 @@ from nerfcore.training.checkpoint import KEY, SCHEMA, read_tensors, write_tensor
 from nerfcore.types import Rays
 from tests.analytic import Ball, Blob, model_of
 
-CAMERA = Camera(48, 32, 40.0, 40.0, 24.0, 16.0, k1=0.05)
+CAMERA = Camera(48, 32, 40.0, 40.0, 24.0, 16.0, Perspective(k1=0.05))
 POSE = look_at((4.0, -3.0, 2.0), (0.1, 0.2, 0.0))
 RGB = (0.2, 0.4, 0.8)
+
+
+class Hollow(Ball):
+    """The reverse of a ball: constant density outside it."""
+
+    def density(self, x):
+        sigma, embedding = super().density(x)
+        return self.config["density"] - sigma, embedding
 
 
 def ball_hit(rays: Rays, center, radius) -> torch.Tensor:
@@ -57,6 +66,39 @@ def test_picture_of_a_ball_has_the_closed_form(background, rgb):
     error = flat["z_depth"][inside] - z_depth[inside]
     assert error.min() > -1e-4 and error.max() <= step
     assert not flat["distance"][outside].any() and not flat["z_depth"][outside].any()
+
+
+def test_a_panorama_from_the_middle_of_a_hollow_is_equally_far_all_around():
+    model, camera, pose = model_of(Hollow()), Camera.panorama(48, 24), look_at((0.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    image = model.render_image(camera, pose)
+    assert (image["opacity"] > 0.999).all()
+    assert (image["distance"] - 1.0).abs().max() < 2 * model.marching.step / model.transform.scale
+    assert torch.allclose(image["z_depth"].flatten(), image["distance"].flatten() * camera_rays(camera, pose).z_scale)
+    assert (image["z_depth"] < 0).sum() == 48 * 24 / 2
+
+
+def test_an_orthographic_picture_of_a_ball_is_a_disc_of_its_size():
+    model, camera = model_of(Ball()), Camera(80, 60, 20.0, 20.0, 40.0, 30.0, Orthographic())
+    image = model.render_image(camera, POSE)
+    x, y = ((camera.pixel_centres() - torch.tensor([40.0, 30.0])) / 20).unbind(-1)
+    centre = -POSE[:, 3] @ POSE[:, :3]
+    radius = ((x - centre[0]).square() + (y + centre[1]).square()).sqrt()
+    step = model.marching.step / model.transform.scale
+    opacity, distance = image["opacity"].flatten(), image["distance"].flatten()
+    assert (opacity[radius < 1 - step] > 0.999).all() and not opacity[radius > 1 + step].any()
+    inner = radius < 0.9
+    surface = -centre[2] - (1 - radius[inner].square()).sqrt()
+    assert inner.sum() > 500 and (distance[inner] - surface).abs().max() < 2 * step
+    assert torch.equal(image["distance"], image["z_depth"])
+
+
+def test_outside_the_image_circle_there_is_background():
+    camera = Camera(40, 40, 6.0, 6.0, 20.0, 20.0, Fisheye())
+    image = model_of(Blob()).render_image(camera, POSE, (0.1, 0.5, 0.2), normals=True)
+    outside = ~camera.covers(camera.pixel_centres()).reshape(40, 40)
+    assert 50 < outside.sum() < 800
+    assert torch.equal(image["rgb"][outside], torch.tensor([0.1, 0.5, 0.2]).expand(int(outside.sum()), 3))
+    assert not image["opacity"][outside].any() and not image["normal"][outside].any() and image["opacity"].any()
 
 
 def test_normals_come_when_asked_for():
@@ -141,6 +183,17 @@ def test_save_and_load_give_the_same_picture(trained_like, tmp_path):
     for (name, camera, pose), (name2, camera2, pose2) in zip(trained_like.cameras, again.cameras, strict=True):
         assert (name, camera) == (name2, camera2) and torch.equal(pose, pose2)
     assert b"/" + Path(tmp_path).name.encode() not in path.read_bytes()  # no absolute path inside
+
+
+def test_models_saved_before_cameras_had_lenses_load(trained_like, tmp_path):
+    tensors, description = trained_like.state()
+    new = ("model", "d1", "d2", "d3")
+    description["cameras"] = [{k: v for k, v in c.items() if k not in new} for c in description["cameras"]]
+    assert set(description["cameras"][0]) == {
+        "name", "width", "height", "fl_x", "fl_y", "cx", "cy", "k1", "k2", "k3", "k4", "p1", "p2"
+    }
+    write_tensors(tmp_path / "model.nerf", tensors, description)
+    assert [c[:2] for c in nerfcore.load(tmp_path).cameras] == [c[:2] for c in trained_like.cameras]
 
 
 def one_sentence(error) -> bool:

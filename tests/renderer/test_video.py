@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from nerfcore.cameras.intrinsics import Camera
+from nerfcore.cameras.lenses import Equirectangular, Fisheye, Orthographic, Perspective
 from nerfcore.cameras.poses import look_at
 from nerfcore.errors import OutputError
 from nerfcore.renderer.video import to_uint16, video_camera, write_orbit_video, write_stills
 
-CAMERA = Camera(width=51, height=40, fl_x=60.0, fl_y=60.0, cx=25.5, cy=20.0, k1=0.1)
+CAMERA = Camera(width=51, height=40, fl_x=60.0, fl_y=60.0, cx=25.5, cy=20.0, lens=Perspective(k1=0.1))
 
 
 class Painter:
@@ -51,9 +52,23 @@ def test_video_of_a_chosen_size(tmp_path):
 
 def test_video_camera_never_stretches():
     wide = video_camera(CAMERA, (204, 80))
-    assert wide.fl_x == wide.fl_y and wide.k1 == 0 and (wide.cx, wide.cy) == (102, 40)
+    assert wide.fl_x == wide.fl_y and wide.lens == Perspective() and (wide.cx, wide.cy) == (102, 40)
     large = Camera(width=4000, height=1000, fl_x=1.0, fl_y=1.0, cx=2000.0, cy=500.0)
     assert (video_camera(large).width, video_camera(large).height) == (800, 200)
+
+
+def test_video_camera_of_another_lens_keeps_the_size_of_what_is_in_the_middle():
+    """A pixel of the orthographic picture is as wide as that of the perspective one at the given distance, both ways."""
+    ortho = video_camera(CAMERA, lens="orthographic", distance=3.0)
+    plain = video_camera(CAMERA)
+    three = torch.tensor(3.0)
+    assert ortho.lens == Orthographic() and ortho.footprint(three).item() == pytest.approx(plain.footprint(three).item())
+    again = video_camera(ortho, lens="perspective", distance=3.0)
+    assert again.lens == Perspective() and again.fl_x == pytest.approx(plain.fl_x)
+    assert video_camera(CAMERA, lens="fisheye").lens == Fisheye()
+    around = video_camera(CAMERA, lens="equirectangular")
+    assert (around.width, around.height) == (50, 24) and around == Camera.panorama(50, 24)
+    assert video_camera(around).lens == Equirectangular()
 
 
 def test_video_errors_in_words(tmp_path):
