@@ -13,6 +13,7 @@ INTERRUPTED = 130  # exit status: what shells report for a program that Ctrl-C e
 Device = Literal["auto", "cpu", "cuda"]
 Backend = Literal["auto", "reference", "cpu", "cuda"]
 Background = Literal["white", "black"]
+LensName = Literal["perspective", "fisheye", "equirectangular", "orthographic"]
 ScenePath = Annotated[Path | None, arg(metavar="[SCENE]")]
 
 

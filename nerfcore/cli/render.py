@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerfcore.cli.options import Background, Hardware, UsesModel
+from nerfcore.cli.options import Background, Hardware, LensName, UsesModel
 
 
 @dataclass
@@ -20,6 +20,8 @@ class Render(Hardware, UsesModel):
     """Frames a second."""
     size: tuple[int, int] | None = None
     """Width and height of the video; default: as the photos, at most 800 pixels."""
+    lens: LensName | None = None
+    """What the video is taken with; default: as the photos, without distortion."""
     stills: int = 3
     """How many training cameras to render; 0 for none."""
     background: Background = "white"
@@ -37,8 +39,8 @@ class Render(Hardware, UsesModel):
                 paths = write_stills(model, out, self.stills, self.background, on_frame)
             rows += [("still", str(path)) for path in paths]
         if self.frames:
-            look = dict(num_frames=self.frames, size=self.size, fps=self.fps, background=self.background)
-            rows.append(("video", str(video_with_bar(model, out / "video.mp4", **look))))
+            look = dict(size=self.size, fps=self.fps, background=self.background, lens=self.lens)
+            rows.append(("video", str(video_with_bar(model, out / "video.mp4", num_frames=self.frames, **look))))
         print_table(rows or [("nothing", "both --frames and --stills are 0")])
         return 0
 

@@ -51,6 +51,13 @@ def test_render_writes_video_and_stills(trained, tmp_path):
     assert imageio_ffmpeg.count_frames_and_secs(str(out / "video.mp4"))[0] == 2
 
 
+@pytest.mark.parametrize("lens", ["orthographic", "equirectangular"])
+def test_render_through_another_lens(trained, tmp_path, lens):
+    command = ["render", str(trained), "--out", str(tmp_path), "--frames", "1", "--stills", "0"]
+    assert main([*command, "--lens", lens, "--size", "64", "32"]) == 0
+    assert next(imageio_ffmpeg.read_frames(str(tmp_path / "video.mp4")))["size"] == (64, 32)
+
+
 def test_export_writes_a_mesh(trained, tmp_path):
     file = tmp_path / "mesh.ply"
     assert main(["export", str(trained), str(file), "--resolution", "24", "--iso", "0.1"]) == 0
