@@ -65,13 +65,13 @@ def _(volume, iso, table):
 
 
 @register_fake("nerfcore::mlp_forward")
-def _(x, weights, activation, keep_hidden):
+def _(x, weights, activation, precision, keep_hidden):
     hidden = get_ctx().new_dynamic_size() if keep_hidden else 0  # how activations are kept is the kernel's own affair
     return x.new_empty(x.shape[0], weights[-1].shape[1]), x.new_empty(hidden)
 
 
 @register_fake("nerfcore::mlp_backward")
-def _(x, weights, hidden, out, grad_out, activation, wants_x):
+def _(x, weights, hidden, out, grad_out, activation, precision, wants_x):
     return [torch.empty_like(x) if wants_x else x.new_empty(0), *(torch.empty_like(w) for w in weights)]
 
 

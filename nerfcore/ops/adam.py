@@ -31,7 +31,7 @@ def adam_step(
 
     >>> param, first, second = torch.ones(1), torch.zeros(1), torch.zeros(1)
     >>> adam_step(param, torch.full((1,), 3.0), first, second, adam_scales(step=1, learning_rate=0.25))
-    >>> param.item()
+    >>> round(param.item(), 4)
     0.75
     """
     if not (param.is_contiguous() and first.is_contiguous() and second.is_contiguous()):

@@ -159,7 +159,7 @@ def test_what_half_storage_reads_is_never_stale(backend, device, storage):
     optimizer = Adam(field.named_parameters(), backend)
     before = field.stored_table().clone()
     for _ in range(3):
-        _, _, _, gradients = photometric_loss(field, *rays[:2], lattice, *rays[2:], 4096, backend)
+        _, _, _, gradients = photometric_loss(field, *rays[:2], lattice, *rays[2:], 4096, backend=backend)
         optimizer.begin_step(1e-2)
         optimizer.step(gradients)
         assert_fresh(field)

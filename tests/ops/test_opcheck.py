@@ -86,8 +86,8 @@ def ngp_loss(i: Inputs):
 
 def mlp_backward(i: Inputs, wants_x):
     x, weights = i.rand(7, 6), [i.rand(6, 8), i.rand(8, 4)]
-    out, hidden = torch.ops.nerfcore.mlp_forward(x, weights, 0, True)
-    return x, weights, hidden, out, i.rand(7, 4), 0, wants_x
+    out, hidden = torch.ops.nerfcore.mlp_forward(x, weights, 0, 0, True)
+    return x, weights, hidden, out, i.rand(7, 4), 0, 0, wants_x
 
 
 CASES = {
@@ -110,8 +110,8 @@ CASES = {
     "march_forward": [lambda i: march_forward(i, None), lambda i: march_forward(i, 20)],
     "marching_cubes": [lambda i: (i.rand(4, 5, 6), 0.5, kernel_table().to(i.device))],
     "mlp_forward": [
-        lambda i: (i.rand(96, 6), [i.rand(6, 16), i.rand(16, 4)], 0, True),  # a whole tile: the rest of one is not written
-        lambda i: (i.rand(7, 6), [i.rand(6, 8), i.rand(8, 4)], 1, False),
+        lambda i: (i.rand(96, 6), [i.rand(6, 16), i.rand(16, 4)], 0, 0, True),  # a whole tile: the rest of one is not written
+        lambda i: (i.rand(7, 6), [i.rand(6, 8), i.rand(8, 4)], 1, 0, False),
     ],
     "mlp_backward": [lambda i: mlp_backward(i, True), lambda i: mlp_backward(i, False)],
     "ngp_loss": [ngp_loss],
