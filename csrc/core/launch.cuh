@@ -13,13 +13,16 @@ inline void check_cuda(const char* what, cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(std::string("nerfcore: ") + what + " failed: " + cudaGetErrorString(error));
 }
 
+inline int device_attribute(cudaDeviceAttr attribute) {  // of the current device
+  int device = 0, value = 0;
+  check_cuda("cudaGetDevice", cudaGetDevice(&device));
+  check_cuda("cudaDeviceGetAttribute", cudaDeviceGetAttribute(&value, attribute, device));
+  return value;
+}
+
 // How many threads the current device holds at once, if they need few registers.
 inline int64_t resident_threads() {
-  int device = 0, processors = 0, threads = 0;
-  check_cuda("cudaGetDevice", cudaGetDevice(&device));
-  check_cuda("cudaDeviceGetAttribute", cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-  check_cuda("cudaDeviceGetAttribute", cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, device));
-  return int64_t(processors) * threads;
+  return int64_t(device_attribute(cudaDevAttrMultiProcessorCount)) * device_attribute(cudaDevAttrMaxThreadsPerMultiProcessor);
 }
 
 constexpr int kThreads = 256;

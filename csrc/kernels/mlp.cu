@@ -37,17 +37,6 @@ __global__ void sum_partials_kernel(const __grid_constant__ SumPartials p) {
   p(CudaBlock(), shared);
 }
 
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-}
-
-int device_attribute(cudaDeviceAttr attribute) {
-  int device, value;
-  check(cudaGetDevice(&device), "mlp");
-  check(cudaDeviceGetAttribute(&value, attribute, device), "mlp");
-  return value;
-}
-
 // A padded hidden width and a precision as compile-time constants: f(P(), integral_constant<H>()).
 template <class F> auto with_width(int width, const F& f) {
   switch (width) {
@@ -87,8 +76,8 @@ struct Plan {
 // As many blocks as can run at once and have rows, at least one. The number depends on the device alone, and so does the order of sums.
 template <class Kernel> Plan plan_for(Kernel kernel, int warps, int rows_of_block, int64_t num_rows, const SharedMemory& memory) {
   int at_once;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(memory.bytes)), "mlp");
-  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&at_once, kernel, warps * kWarpLanes, size_t(memory.bytes)), "mlp");
+  check_cuda("mlp", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(memory.bytes)));
+  check_cuda("mlp", cudaOccupancyMaxActiveBlocksPerMultiprocessor(&at_once, kernel, warps * kWarpLanes, size_t(memory.bytes)));
   const int64_t most = int64_t(at_once) * device_attribute(cudaDevAttrMultiProcessorCount);
   return {memory, max_of<int64_t>(1, min_of((num_rows + rows_of_block - 1) / rows_of_block, most))};
 }
@@ -107,10 +96,10 @@ template <class P> void pack(const FusedShape& shape, const std::vector<const fl
 
 void find_largest(const LargestGradient& gradient, void* stream) {
   constexpr int kThreads = LargestGradient::kWarps * kWarpLanes;
-  check(cudaMemsetAsync(gradient.largest, 0, sizeof(float), cudaStream_t(stream)), "mlp");
+  check_cuda("mlp", cudaMemsetAsync(gradient.largest, 0, sizeof(float), cudaStream_t(stream)));
   const int64_t blocks = min_of<int64_t>(gradient.count / kThreads + 1, 2 * device_attribute(cudaDevAttrMultiProcessorCount));
   largest_gradient_kernel<<<unsigned(blocks), kThreads, 0, cudaStream_t(stream)>>>(gradient);
-  check_launch("mlp_backward's largest gradient");
+  check_cuda("mlp_backward's largest gradient", cudaGetLastError());
 }
 
 }  // namespace
@@ -142,7 +131,7 @@ void mlp_forward_cuda(const MlpForward<float>& params, Precision precision, floa
     constexpr int kThreads = kFusedWarps<P, width> * kWarpLanes;
     mlp_forward_kernel<P, width><<<unsigned(plan.blocks), kThreads, size_t(plan.memory.bytes), cudaStream_t(stream)>>>(
         fused_forward(shape, params, workspace, plan.memory));
-    check_launch("mlp_forward");
+    check_cuda("mlp_forward", cudaGetLastError());
   });
 }
 
@@ -160,10 +149,10 @@ void mlp_backward_cuda(const MlpBackward<float>& params, Precision precision, fl
     constexpr int kThreads = kFusedWarps<P, width> * kWarpLanes, kSumThreads = SumPartials::kWarps * kWarpLanes;
     mlp_backward_kernel<P, width><<<unsigned(plan.blocks), kThreads, size_t(plan.memory.bytes), cudaStream_t(stream)>>>(
         fused_backward(shape, params, workspace, partial, largest, plan.memory));
-    check_launch("mlp_backward");
+    check_cuda("mlp_backward", cudaGetLastError());
     sum_partials_kernel<<<unsigned(shape.tiles() * kTile * kTile / kWarpLanes), kSumThreads, 0, cudaStream_t(stream)>>>(
         sum_partials(shape, params, partial, largest, plan.blocks));
-    check_launch("mlp_backward's sum over blocks");
+    check_cuda("mlp_backward's sum over blocks", cudaGetLastError());
   });
 }
 
