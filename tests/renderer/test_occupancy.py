@@ -147,3 +147,18 @@ def test_packing_is_the_comparison_with_the_threshold(backend, device):
     density = torch.rand(64, generator=torch.Generator().manual_seed(6))
     bits = occupancy_pack(density.to(device), 0.4, backend=backend).tolist()
     assert [bool(bits[i // 8] >> i % 8 & 1) for i in range(64)] == (density > 0.4).tolist()
+
+
+def test_early_thresholds_are_the_same_for_any_number_of_threads():
+    threads, thresholds = torch.get_num_threads(), []
+    density = torch.rand(128**3, generator=torch.Generator().manual_seed(0)) ** 4
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            grid = OccupancyGrid(128, 1, Marching.for_cascades(1).step)
+            grid.density.copy_(density)
+            grid.update(lambda x: torch.zeros(len(x)), 0, torch.Generator().manual_seed(0), settle=True)
+            thresholds.append(grid.threshold)
+    finally:
+        torch.set_num_threads(threads)
+    assert 0 < thresholds[0] < 1 and thresholds == thresholds[:1] * 3
