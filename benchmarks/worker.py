@@ -27,7 +27,7 @@ PACKAGES = {
     "skimage": "scikit-image", "mcubes": "PyMCubes",
 }
 """The package that holds each library, by the name that it is imported by."""
-CALLS_TO_SETTLE = 10  # the first calls find no memory of the right alignment that earlier ones have freed
+CALLS_TO_SETTLE = 30  # the first calls find no memory of the right alignment that earlier ones have freed
 SETTLING = 2.0  # seconds that they may take together
 KEPT = 2**40  # bytes; what a process has freed mostly stays with it, so that few calls pay for new pages
 PATIENCE = 120  # seconds that a library may take to prepare, or for one turn
