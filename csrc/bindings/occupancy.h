@@ -4,9 +4,10 @@
 
 namespace nerfcore {
 
-inline std::tuple<Tensor, Tensor> occupancy_choose(const Tensor& density_grid, double threshold, int64_t resolution, int64_t cascades,
+// As many cells as are chosen; or `capacity`, of which those that name no cell are -1, and the host never waits for the device.
+inline std::tuple<Tensor, Tensor> occupancy_choose(const Tensor& density_grid, const Tensor& threshold, int64_t resolution, int64_t cascades,
                                                    int64_t sweep_start, int64_t sweep_length, int64_t draw_start, int64_t draw_length,
-                                                   int64_t seed) {
+                                                   int64_t seed, std::optional<int64_t> capacity) {
   check_contiguous(density_grid, "density_grid");
   const int64_t cells = density_grid.numel(), words = (cells + kCellsPerWord - 1) / kCellsPerWord;
   int log2_resolution = 0;
@@ -17,13 +18,14 @@ inline std::tuple<Tensor, Tensor> occupancy_choose(const Tensor& density_grid, d
   NC_DISPATCH(density_grid, "occupancy_choose", [&] {
     const OccupancyTurn swept{uint32_t(sweep_start), uint32_t(sweep_start + sweep_length - 1), sweep_length > 0};
     const OccupancyTurn drawn{uint32_t(draw_start), uint32_t(draw_start + draw_length - 1), draw_length > 0};
-    const OccupancyChoose<scalar_t> choose{density_grid.const_data_ptr<scalar_t>(), cells, scalar_t(threshold), swept, drawn, bits,
+    const OccupancyChoose<scalar_t> choose{density_grid.const_data_ptr<scalar_t>(), cells, threshold.const_data_ptr<scalar_t>(), swept, drawn, bits,
                                            count.data_ptr<int64_t>()};
     NC_LAUNCH(occupancy_choose, density_grid, choose, words);
     const Tensor end = count.cumsum(0);
-    const int64_t n = words ? end[words - 1].item<int64_t>() : 0;
-    cell_index = at::empty({n}, options.dtype(at::kLong)), point = at::empty({n, 3}, options);
-    const OccupancyPoints<scalar_t> points{bits, end.const_data_ptr<int64_t>(), log2_resolution, int(cascades), uint32_t(seed),
+    const int64_t n = capacity ? *capacity : words ? end[words - 1].item<int64_t>() : 0;
+    cell_index = capacity ? at::full({n}, -1, options.dtype(at::kLong)) : at::empty({n}, options.dtype(at::kLong));
+    point = capacity ? at::full({n, 3}, 0.5, options) : at::empty({n, 3}, options);
+    const OccupancyPoints<scalar_t> points{bits, end.const_data_ptr<int64_t>(), log2_resolution, int(cascades), uint32_t(seed), n,
                                            cell_index.data_ptr<int64_t>(), point.data_ptr<scalar_t>()};
     NC_LAUNCH(occupancy_points, density_grid, points, words);
   });
@@ -41,12 +43,12 @@ inline void occupancy_update(const Tensor& density_grid, const Tensor& cell_inde
   });
 }
 
-inline Tensor occupancy_pack(const Tensor& density_grid, double threshold) {
+inline Tensor occupancy_pack(const Tensor& density_grid, const Tensor& threshold) {
   check_contiguous(density_grid, "density_grid");
   const int64_t num_bytes = density_grid.numel() / 8;
   Tensor bits = at::empty({num_bytes}, density_grid.options().dtype(at::kByte));
   NC_DISPATCH(density_grid, "occupancy_pack", [&] {
-    const OccupancyPack<scalar_t> p{density_grid.const_data_ptr<scalar_t>(), scalar_t(threshold), bits.data_ptr<uint8_t>()};
+    const OccupancyPack<scalar_t> p{density_grid.const_data_ptr<scalar_t>(), threshold.const_data_ptr<scalar_t>(), bits.data_ptr<uint8_t>()};
     NC_LAUNCH(occupancy_pack, density_grid, p, num_bytes);
   });
   return bits;
@@ -64,10 +66,10 @@ inline void occupancy_see(const Tensor& seen, const Tensor& origin, const Tensor
 }
 
 inline void register_occupancy(Operations& m) {
-  m.def("occupancy_choose(Tensor density_grid, float threshold, int resolution, int cascades, int sweep_start, int sweep_length, "
-        "int draw_start, int draw_length, int seed) -> (Tensor, Tensor)", &occupancy_choose);
+  m.def("occupancy_choose(Tensor density_grid, Tensor threshold, int resolution, int cascades, int sweep_start, int sweep_length, "
+        "int draw_start, int draw_length, int seed, int? capacity) -> (Tensor, Tensor)", &occupancy_choose);
   m.def("occupancy_update(Tensor(a!) density_grid, Tensor cell_index, Tensor density, float decay) -> ()", &occupancy_update);
-  m.def("occupancy_pack(Tensor density_grid, float threshold) -> Tensor", &occupancy_pack);
+  m.def("occupancy_pack(Tensor density_grid, Tensor threshold) -> Tensor", &occupancy_pack);
   m.def("occupancy_see(Tensor(a!) seen, Tensor origin, Tensor direction, Tensor t_start, Tensor t_end, Tensor ray_offsets, Tensor weight, "
         "float darkest, int resolution, int cascades) -> ()", &occupancy_see);
 }

@@ -18,8 +18,10 @@ namespace {
 // decides alike.
 template <class T> struct Decay {
   OccupancyUpdate<T> p;
+  int64_t num_cells;
   __device__ void operator()(int64_t i) const {
     const int64_t cell = p.cell_index[i];
+    if (cell < 0 || cell >= num_cells) return;
     const uint32_t bit = 1u << (cell & 31);
     if (!occupancy_counts(p.density_grid[cell], p.density[i]) || atomic_or(p.decayed + (cell >> 5), bit) & bit) return;
     p.density_grid[cell] *= p.decay;
@@ -29,7 +31,9 @@ template <class T> struct Decay {
 // Second pass: the larger of the decayed cell and all its new densities.
 template <class T> struct Raise {
   OccupancyUpdate<T> p;
+  int64_t num_cells;
   __device__ void operator()(int64_t i) const {
+    if (p.cell_index[i] < 0 || p.cell_index[i] >= num_cells) return;
     T* cell = p.density_grid + p.cell_index[i];
     if (occupancy_counts(*cell, p.density[i]) && p.density[i] > T(0)) atomic_max(cell, p.density[i]);
   }
@@ -37,9 +41,9 @@ template <class T> struct Raise {
 
 }  // namespace
 
-template <class T> void occupancy_update_cuda(const OccupancyUpdate<T>& params, int64_t n, int64_t, void* stream) {
-  for_each_cuda("occupancy_decay", Decay<T>{params}, n, stream);
-  for_each_cuda("occupancy_raise", Raise<T>{params}, n, stream);
+template <class T> void occupancy_update_cuda(const OccupancyUpdate<T>& params, int64_t n, int64_t num_cells, void* stream) {
+  for_each_cuda("occupancy_decay", Decay<T>{params, num_cells}, n, stream);
+  for_each_cuda("occupancy_raise", Raise<T>{params, num_cells}, n, stream);
 }
 
 template <class T> void occupancy_pack_cuda(const OccupancyPack<T>& params, int64_t num_bytes, void* stream) {

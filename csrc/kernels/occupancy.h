@@ -16,7 +16,7 @@ struct OccupancyTurn {
 template <class T> struct OccupancyChoose {
   const T* density_grid;  // [num_cells]
   int64_t num_cells;
-  T threshold;
+  const T* threshold;     // beside the grid: the host need not know it
   OccupancyTurn swept, drawn;
   uint32_t* chosen;       // [ceil(num_cells / 32)] out
   int64_t* count;         // the same, of the bits that are set
@@ -24,11 +24,12 @@ template <class T> struct OccupancyChoose {
   NC_HD void operator()(int64_t w) const {
     const int64_t begin = w * kCellsPerWord;
     const int n = int(min_of<int64_t>(kCellsPerWord, num_cells - begin));
+    const T limit = *threshold;
     uint32_t turn[kCellsPerWord] = {}, word = 0;
     for (int i = 0; i < n; ++i) {  // two loops, so that the compiler finds vectors in the first
       const T density = density_grid[begin + i];
       const uint32_t number = scatter_bits(uint32_t(begin + i));
-      turn[i] = density >= T(0) & (swept.has(number) | (density > threshold & drawn.has(number)));
+      turn[i] = density >= T(0) & (swept.has(number) | (density > limit & drawn.has(number)));
     }
     for (int i = 0; i < kCellsPerWord; ++i) word |= turn[i] << i;
     chosen[w] = word;
@@ -38,18 +39,19 @@ template <class T> struct OccupancyChoose {
   }
 };
 
-// The chosen cells in order, and a random point of each.
+// The chosen cells in order, and a random point of each, as far as there is room.
 template <class T> struct OccupancyPoints {
   const uint32_t* chosen;  // [W]
   const int64_t* end;      // [W] how many cells are chosen in words 0 ... w
   int log2_resolution, cascades;
   uint32_t seed;
-  int64_t* cell_index;     // [N] out
-  T* point;                // [N, 3] out
+  int64_t capacity;
+  int64_t* cell_index;     // [capacity] out
+  T* point;                // [capacity, 3] out
 
   NC_HD void operator()(int64_t w) const {
     int64_t i = w > 0 ? end[w - 1] : 0;
-    for (uint32_t word = chosen[w]; word; word &= word - 1, ++i) {
+    for (uint32_t word = chosen[w]; word && i < capacity; word &= word - 1, ++i) {
       const uint32_t cell = uint32_t(w * kCellsPerWord + lowest_bit(word));
       cell_index[i] = cell;
       occupancy_jitter(cell, seed, point + 3 * i);
@@ -60,7 +62,7 @@ template <class T> struct OccupancyPoints {
 
 // Every named cell decays once, however often it is named, and rises to the largest of its new densities.
 template <class T> struct OccupancyUpdate {
-  const int64_t* cell_index;  // [N]
+  const int64_t* cell_index;  // [N]; what lies outside of the grid names none
   const T* density;           // [N]
   T decay;
   uint32_t* decayed;          // [ceil(C * G^3 / 32)] bit set of the cells that have decayed, zero at first
@@ -69,10 +71,10 @@ template <class T> struct OccupancyUpdate {
 
 template <class T> struct OccupancyPack {
   const T* density_grid;  // [8 B]
-  T threshold;
+  const T* threshold;
   uint8_t* bits;          // [B] out
 
-  NC_HD void operator()(int64_t i) const { bits[i] = occupancy_byte(density_grid + 8 * i, threshold); }
+  NC_HD void operator()(int64_t i) const { bits[i] = occupancy_byte(density_grid + 8 * i, *threshold); }
 };
 
 // Marks the blocks of every cascade that hold the middle of a sample which at least `darkest` of the light reaches.

@@ -102,8 +102,10 @@ def _(
 
 
 @register_fake("nerfcore::occupancy_choose")
-def _(density_grid, threshold, resolution, cascades, sweep_start, sweep_length, draw_start, draw_length, seed):
-    cells = get_ctx().new_dynamic_size()
+def _(
+    density_grid, threshold, resolution, cascades, sweep_start, sweep_length, draw_start, draw_length, seed, capacity
+):
+    cells = get_ctx().new_dynamic_size() if capacity is None else capacity
     return density_grid.new_empty(cells, dtype=torch.int64), density_grid.new_empty(cells, 3)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nerfcore.ops._late import LateNumber
 from nerfcore.ops.occupancy import (
     SCATTERED,
     cell_points,
@@ -25,19 +26,24 @@ half as long; more leaves less fog in front of surfaces."""
 BLOCK = 4
 """Cells along the side of a block, the unit in which visibility is known."""
 
+
 class OccupancyGrid:
     """Nested grids of G³ cells: cascade c is the cube of side ``2^(c - (C - 1))`` about the middle of the box.
 
     density [C G³]: a decaying maximum of the density met in each cell, -1 where no camera can ever look. Cells start
-    occupied, with the density of an untrained field. step: marching step in box units.
+    occupied, with the density of an untrained field. step: marching step in box units. waits: whether the host may wait
+    for a GPU in :meth:`update`; if not, cells have a fixed room there, and the number of occupied ones is that of the
+    update before.
     """
 
     def __init__(
-        self, resolution: int, cascades: int, step: float, device: torch.device | str = "cpu", backend: str = "auto"
+        self, resolution: int, cascades: int, step: float, device: torch.device | str = "cpu", backend: str = "auto",
+        waits: bool = True,
     ):
         self.resolution, self.cascades, self.step, self.backend = resolution, cascades, step, backend
+        self.waits, self._late = waits, LateNumber()
         self.density = torch.ones(cascades * resolution**3, device=device)
-        self.threshold = 0.0
+        self.threshold = torch.zeros((), device=device)
         self.seen = torch.zeros(cascades * (resolution // BLOCK) ** 3, dtype=torch.bool, device=device)
         self.bits = occupancy_pack(self.density, self.threshold, backend=backend)
         self.sweep = self.draw = 0  # where the next turn among all cells, among the occupied ones, begins
@@ -52,8 +58,7 @@ class OccupancyGrid:
     def forget_hidden(self) -> None:
         """Empties the blocks that no light reached since the last call: space behind surfaces, which nothing
         supervises. A later visit brings back what is dense there, so that light which breaks through finds it again."""
-        hidden = ~self._to_cells(self.seen)
-        self.density[hidden] = self.density[hidden].clamp(max=0)
+        self.density.copy_(torch.where(self._to_cells(self.seen), self.density, self.density.clamp(max=0)))
         self.seen.zero_()
         self._pack()
 
@@ -80,30 +85,30 @@ class OccupancyGrid:
 
     @torch.no_grad()
     def update(
-        self, density: Callable[[Tensor], Tensor], num_cells: int, generator: torch.Generator, settle: bool = False
+        self, density: Callable[[Tensor], Tensor], num_cells: int, seed: int, settle: bool = False
     ) -> None:
-        """Looks at a random point of about ``num_cells`` cells: density(x [N, 3]) -> [N].
+        """Looks at a random point of about ``num_cells`` cells: density(x [N, 3]) -> [N]. seed in [0, 2³²).
 
         settle: early in training all of them are the next ones of an endless sweep over the grid, and old densities
         count little. Later half of them are from a sweep over the occupied cells, which are the ones that cost samples.
         """
+        num_occupied = self.num_occupied if self.waits else self._late.read(self._count())
         swept = _turn(num_cells if settle else num_cells // 2, len(self.density))
-        drawn = 0 if settle else _turn(num_cells // 2, self.num_occupied)
-        seed = int(torch.randint(SCATTERED, (), generator=generator, device=generator.device))
+        drawn = 0 if settle else _turn(num_cells // 2, num_occupied)
         cells, points = occupancy_choose(
             self.density, self.threshold, self.resolution, self.cascades, (self.sweep, swept), (self.draw, drawn), seed,
-            self.backend,
+            None if self.waits else num_cells + num_cells // 8, self.backend,
         )
         self.sweep, self.draw = (self.sweep + swept) % SCATTERED, (self.draw + drawn) % SCATTERED
         occupancy_update(self.density, cells, density(points), EARLY_DECAY if settle else DECAY, backend=self.backend)
+        self.threshold.fill_(OPTICAL_THICKNESS / self.step)
+        self._pack()
         # early in training everything is thin: half the mean of the inner cascade keeps what is not emptier than the
         # rest
-        self.threshold = OPTICAL_THICKNESS / self.step
-        self._pack()
-        if settle or not self.num_occupied:
+        if settle or not (self.num_occupied if self.waits else num_occupied):
             inner = self.density[: self.resolution**3].clamp(min=0).view(self.resolution, self.resolution, -1)
             mean = inner.mean(2).mean(1).mean()  # row by row: the same bits for any number of threads
-            self.threshold = min(self.threshold, 0.5 * mean.item())
+            self.threshold.copy_(torch.minimum(self.threshold, 0.5 * mean))
             self._pack()
 
     def occupied(self, x: Tensor) -> Tensor:
@@ -120,11 +125,17 @@ class OccupancyGrid:
         """In place: a recorded training step goes on reading the same memory."""
         self.bits.copy_(occupancy_pack(self.density, self.threshold, backend=self.backend))
 
+    def _count(self) -> Tensor:
+        """[] int64: how many cells are occupied."""
+        ones = self.bits
+        for mask, shift in ((0x55, 1), (0x33, 2), (0x0F, 4)):  # sums of neighbouring bits, pairs and fours
+            ones = (ones & mask) + (ones >> shift & mask)
+        return ones.sum(dtype=torch.int64)
+
     @property
     def num_occupied(self) -> int:
         """Number of occupied cells, over all cascades."""
-        bits_set = torch.tensor([byte.bit_count() for byte in range(256)], device=self.bits.device)
-        return int(bits_set[self.bits.int()].sum())
+        return int(self._count())
 
     @property
     def occupied_share(self) -> float:

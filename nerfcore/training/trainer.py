@@ -19,6 +19,8 @@ from nerfcore.errors import NerfcoreError
 from nerfcore.fields import FIELDS
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
+from nerfcore.ops._late import LateNumber
+from nerfcore.ops.occupancy import SCATTERED
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching
@@ -40,7 +42,7 @@ FIRST_STRIDE, UNIT_STRIDE_AT = 4.0, 0.9
 budget: rays through fog that has not cleared yet cost less, so that a step sees more of them."""
 
 COUNTERS = ("steps", "rays", "samples", "num_rays", "samples_at_update", "rays_at_forget")
-OCCUPANCY_STATE = ("sweep", "draw", "threshold")
+OCCUPANCY_STATE = ("sweep", "draw")
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Trainer:
 
     The number of rays follows the samples they need, so that a step costs the same throughout (Müller et al. 2022). On
     a GPU it is a power of two that gives more samples than a step has room for, and the rays that do not fit are left
-    out: steps then have few sizes, so that they can be recorded, and the host waits for the device only where the
-    occupancy grid is updated.
+    out: steps then have few sizes, so that they can be recorded, and the host never waits: what it has to know it reads
+    16 steps late.
     """
 
     def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu"):
@@ -81,7 +83,7 @@ class Trainer:
         self.marching = Marching.for_cascades(scene.cascades)
         self.field = self._new_field()
         self.occupancy = OccupancyGrid(
-            config.occupancy_resolution, scene.cascades, self.marching.step, device, config.backend
+            config.occupancy_resolution, scene.cascades, self.marching.step, device, config.backend, waits=not records
         )
         self.occupancy.exclude(
             lambda x, radius: seen_by_a_camera(scene, scene.transform.to_world(x), radius / scene.transform.scale)
@@ -91,7 +93,8 @@ class Trainer:
         self.steps = self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
         self.seconds_used, self.started = 0.0, time.perf_counter()
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
-        self.met = torch.zeros((), dtype=torch.int64, device=device)  # how many samples the rays of a step met
+        self.met = torch.zeros((), dtype=torch.float64, device=device)  # how many samples a ray of a step met
+        self.met_late = LateNumber()
         self.recorder = StepRecorder(records, self.generator, self.field.parameters())
 
     def _new_field(self):
@@ -149,15 +152,15 @@ class Trainer:
                 self._stop_if_not_finite(gradients, batch)
             self.occupancy.see(rays.origin, rays.direction, samples, weights)
             self.optimizer.step(gradients)
-            self.met.fill_(len(samples)) if samples.found is None else self.met.copy_(samples.found)
+            self.met.copy_(samples.ray_offsets[-1] if samples.found is None else samples.found).div_(num_rays)
 
     def _follow_samples(self, early: bool) -> None:
-        """Counts, and chooses the number of rays by the samples that the last step met."""
-        met, steps = int(self.met), 1 if self.capacity is None else OCCUPANCY_EVERY
-        taken = met if self.capacity is None else min(met, self.capacity)
-        self.samples += steps * taken
-        self.rays += steps * (self.num_rays * taken // max(met, 1) if taken < met else self.num_rays)
-        wanted = self.num_rays * self.samples_per_step / max(met, 1)
+        """Counts, and chooses the number of rays by the samples that a ray met, in the last step or in one before."""
+        met, steps = self.met_late.read(self.met) * self.num_rays, 1 if self.capacity is None else OCCUPANCY_EVERY
+        taken = min(1.0, self.capacity / max(met, 1.0)) if self.capacity else 1.0
+        self.samples += steps * round(taken * met)
+        self.rays += steps * round(taken * self.num_rays)
+        wanted = self.num_rays * self.samples_per_step / max(met, 1.0)
         fewest = max(self.config.min_rays if early else MIN_LATE_RAYS, self.num_rays // 2)
         num_rays = int(min(max(wanted, fewest), 2 * self.num_rays, MAX_RAYS))
         self.num_rays = num_rays if self.capacity is None else 1 << (num_rays - 1).bit_length()
@@ -165,7 +168,8 @@ class Trainer:
     def _update_occupancy(self, early: bool) -> None:
         total, recent = len(self.occupancy.density), self.samples - self.samples_at_update
         cells = total // 4 if early else min(max(recent, total // 256), total)
-        self.occupancy.update(self.field.sigma, cells, self.generator, settle=early)
+        seed = (self.config.seed * 0x9E3779B1 + self.steps * 0x85EBCA6B) % SCATTERED
+        self.occupancy.update(self.field.sigma, cells, seed, settle=early)
         self.samples_at_update = self.samples
         if self.rays - self.rays_at_forget > FORGET_RAYS and not early:
             self.occupancy.forget_hidden()
@@ -229,6 +233,7 @@ class Trainer:
         return tensors, dict(
             config=asdict(self.config),
             seconds=self.seconds,
+            threshold=self.occupancy.threshold.item(),
             **{name: getattr(self.occupancy, name) for name in OCCUPANCY_STATE},
             **{name: getattr(self, name) for name in COUNTERS},
         )
@@ -239,6 +244,7 @@ class Trainer:
         self.occupancy.density.copy_(tensors["occupancy.density"])
         self.occupancy.bits.copy_(tensors["occupancy.bits"])
         self.occupancy.seen.copy_(tensors["occupancy.seen"])
+        self.occupancy.threshold.fill_(description["threshold"])
         self.generator.set_state(tensors["generator"])
         for owner, names in ((self, COUNTERS), (self.occupancy, OCCUPANCY_STATE)):
             for name in names:

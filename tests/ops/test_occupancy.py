@@ -108,6 +108,18 @@ def test_choice_equals_the_reference(backend, device, dtype, resolution, cascade
             torch.testing.assert_close(points.cpu(), expected_points, rtol=0, atol=2 * torch.finfo(dtype).eps)
 
 
+def test_choice_with_a_capacity_leaves_out_the_last_or_fills_up(backend, device):
+    grid, _, _ = random_update(seed=4, num_cells=16**3, dtype=torch.float32)
+    threshold = torch.tensor(0.9, device=device)
+    options = threshold, 16, 1, (5, 1 << 28), (77, 1 << 30), 12345
+    cells, points = occupancy_choose(grid.to(device), *options, backend=backend)
+    for capacity in (0, len(cells) - 1, len(cells), len(cells) + 40):
+        some, where = occupancy_choose(grid.to(device), *options, capacity, backend)
+        assert some.shape == (capacity,) and where.shape == (capacity, 3)
+        assert torch.equal(some[: len(cells)], cells[:capacity]) and torch.equal(where[: len(cells)], points[:capacity])
+        assert (some[len(cells) :] == -1).all() and (where[len(cells) :] == 0.5).all()
+
+
 # --- properties
 
 
@@ -118,7 +130,7 @@ def test_turns_that_follow_each_other_visit_every_cell_once(backend, device, cas
     start, visited, length = 99, [], SCATTERED // 5 + 1
     for turn in range(5):
         left = min(length, SCATTERED - turn * length)
-        visited.append(occupancy_choose(grid, 0.0, 16, cascades, (start, left), (0, 0), turn, backend)[0])
+        visited.append(occupancy_choose(grid, 0.0, 16, cascades, (start, left), (0, 0), turn, backend=backend)[0])
         start = (start + length) % SCATTERED
         assert len(visited[-1]) == pytest.approx(len(grid) * 6 / 7 / 5, rel=0.1)
     assert torch.equal(torch.cat(visited).sort().values, torch.nonzero(grid > 0).squeeze(1))
@@ -127,8 +139,8 @@ def test_turns_that_follow_each_other_visit_every_cell_once(backend, device, cas
 def test_drawn_are_the_occupied_of_a_turn(backend, device):
     grid = torch.rand(16**3, generator=torch.Generator().manual_seed(6)).to(device)
     turn = (7, SCATTERED // 3)
-    drawn, _ = occupancy_choose(grid, 0.8, 16, 1, (0, 0), turn, 0, backend)
-    swept, _ = occupancy_choose(grid, 0.8, 16, 1, turn, (0, 0), 0, backend)
+    drawn, _ = occupancy_choose(grid, 0.8, 16, 1, (0, 0), turn, 0, backend=backend)
+    swept, _ = occupancy_choose(grid, 0.8, 16, 1, turn, (0, 0), 0, backend=backend)
     assert torch.equal(drawn, swept[grid[swept] > 0.8]) and 200 < len(drawn) < 350
 
 
@@ -136,7 +148,7 @@ def test_chosen_points_fill_their_own_cells(backend, device):
     """Each lies in its cell; over many seeds they have a uniform's mean and variance, and no two axes go together."""
     grid, all_cells, inside = torch.ones(8 * 64, device=device), (0, SCATTERED), []
     for seed in range(64):
-        cells, points = occupancy_choose(grid, 0.0, 8, 1, all_cells, (0, 0), seed * 7919, backend)
+        cells, points = occupancy_choose(grid, 0.0, 8, 1, all_cells, (0, 0), seed * 7919, backend=backend)
         corner = torch.stack([cells // 8**d % 8 for d in range(3)], 1)
         inside.append(points * 8 - corner)
     u = torch.cat(inside).cpu()
@@ -220,8 +232,8 @@ def test_densities_that_are_not_finite_leave_the_cell_alone(backend):
         ({"density": torch.zeros(3)}, r"density must have shape \[N=2\]"),
         ({"density": torch.zeros(2, dtype=torch.float64)}, "density must be torch.float32"),
         ({"cell_index": torch.zeros(2, dtype=torch.int32)}, "cell_index must be int64"),
-        ({"cell_index": torch.tensor([0, 8])}, r"cell_index must be in \[0, 8\)"),
-        ({"cell_index": torch.tensor([-1, 0])}, r"cell_index must be in \[0, 8\)"),
+        ({"cell_index": torch.tensor([0, 8])}, r"cell_index must be -1 or in \[0, 8\)"),
+        ({"cell_index": torch.tensor([-2, 0])}, r"cell_index must be -1 or in \[0, 8\)"),
         ({"decay": 1.5}, r"decay must be in \[0, 1\]"),
     ],
 )
@@ -243,10 +255,17 @@ def test_wrong_choices_are_named():
 
 
 def test_wrong_packs_and_points_are_named():
+    with pytest.raises(ValueError, match="threshold must be torch.float32"):
+        occupancy_pack(torch.zeros(8), torch.zeros((), dtype=torch.float64))
     with pytest.raises(ValueError, match="multiple of 8 cells, got 9"):
         occupancy_pack(torch.zeros(9), 0.0)
     with pytest.raises(ValueError, match=r"jitter must have shape \[N=2, 3\]"):
         cell_points(torch.zeros(2, dtype=torch.int64), 4, 1, torch.zeros(1, 3))
+
+
+def test_minus_one_names_no_cell(backend, device):
+    cell, density = torch.tensor([-1, 2, -1]), torch.tensor([9.0, 3.0, 9.0])
+    assert updated(torch.ones(4, device=device), cell, density, 0.5, backend).tolist() == [1.0, 1.0, 3.0, 1.0]
 
 
 @pytest.mark.parametrize("cascades", [1, 3])

@@ -23,7 +23,7 @@ class Inputs:
         self.offsets = torch.tensor([0, 4, 4, 13], device=device)
 
     def rand(self, *shape):
-        return torch.rand(*shape, generator=self.generator).to(self.device)
+        return torch.rand(shape, generator=self.generator).to(self.device)
 
     def long(self, *values):
         return torch.tensor(values, device=self.device)
@@ -117,9 +117,12 @@ CASES = {
     "ngp_loss": [ngp_loss],
     "ngp_density": [lambda i: (*i.field, i.rand(7, 3))],
     "ngp_render": [lambda i: (*i.field, *i.rays, *ngp_lattice(i), 0.0)],
-    "occupancy_choose": [lambda i: (i.rand(512), 0.5, 8, 1, 0, 2**31, 0, 2**32, 3)],
+    "occupancy_choose": [
+        lambda i: (i.rand(512), i.rand(), 8, 1, 0, 2**31, 0, 2**32, 3, None),
+        lambda i: (i.rand(512), i.rand(), 8, 1, 0, 2**31, 0, 2**32, 3, 400),
+    ],
     "occupancy_update": [lambda i: (i.rand(512), i.long(3, 7, 9), i.rand(3), 0.95)],
-    "occupancy_pack": [lambda i: (i.rand(512), 0.5)],
+    "occupancy_pack": [lambda i: (i.rand(512), i.rand())],
     "occupancy_see": [
         lambda i: (torch.zeros(64, dtype=torch.bool, device=i.device), *i.rays, *i.samples, i.rand(15), 1e-3, 4, 1)
     ],

@@ -67,11 +67,10 @@ def test_excluded_blocks_stay_empty_whatever_is_dense(cascades):
     assert asked == pytest.approx([3**0.5 / 2 * block / 2 ** (cascades - 1 - c) for c in range(cascades)])
     right = centres(cascades)[:, 0] > 0.5
     assert torch.equal(occupied_cells(grid), right)
-    generator = torch.Generator().manual_seed(1)
-    for settle in (True, True, False):
-        grid.update(lambda x: torch.full_like(x[:, 0], 1e3), len(grid.density), generator, settle)
+    for seed, settle in enumerate((True, True, False)):
+        grid.update(lambda x: torch.full_like(x[:, 0], 1e3), len(grid.density), seed, settle)
     grid.forget_hidden()
-    grid.update(lambda x: torch.full_like(x[:, 0], 1e3), len(grid.density), generator)
+    grid.update(lambda x: torch.full_like(x[:, 0], 1e3), len(grid.density), 3)
     assert not occupied_cells(grid)[~right].any() and (grid.density[~right] == -1).all()
 
 
@@ -80,10 +79,10 @@ def test_updates_settle_on_the_truth(backend, device, cascades):
     """A ball of density 100 in nothing: all cells inside are occupied, all cells well outside are not."""
     if device.type != "cpu":
         pytest.skip("the grid's own device is tested on the CPU")
-    grid, generator, radius = new_grid(cascades, backend), torch.Generator().manual_seed(2), 0.2
+    grid, radius = new_grid(cascades, backend), 0.2
     ball = lambda x: 100.0 * ((x - 0.5).norm(dim=-1) < radius)  # noqa: E731
     for step in range(60):
-        grid.update(ball, len(grid.density) // 2, generator, settle=step < 30)
+        grid.update(ball, len(grid.density) // 2, 7919 * step, settle=step < 30)
     x = centres(cascades)
     half_diagonal = (
         3**0.5 / 2 / G * torch.tensor([0.5 ** (cascades - 1 - c) for c in range(cascades)]).repeat_interleave(G**3)
@@ -98,7 +97,7 @@ def test_one_sweep_visits_every_cell_once():
     grid, visited = new_grid(), []
     density = lambda x: visited.append((x * G).long()) or x[:, 0]  # noqa: E731
     for _ in range(4):
-        grid.update(density, G**3 // 4, torch.Generator().manual_seed(3), settle=True)
+        grid.update(density, G**3 // 4, 3, settle=True)
     cell = torch.cat(visited)
     index = (cell[:, 2] * G + cell[:, 1]) * G + cell[:, 0]
     assert torch.equal(index.sort().values, torch.arange(G**3))
@@ -107,10 +106,10 @@ def test_one_sweep_visits_every_cell_once():
 def test_non_finite_densities_never_enter(backend, device):
     if device.type != "cpu":
         pytest.skip("the grid's own device is tested on the CPU")
-    grid, generator = new_grid(backend=backend), torch.Generator().manual_seed(4)
+    grid = new_grid(backend=backend)
     bad = torch.tensor([float("nan"), float("inf"), -float("inf"), 5.0])
-    for settle in (True, True, False, False):
-        grid.update(lambda x: bad[torch.arange(len(x)) % 4], G**3, generator, settle)
+    for seed, settle in enumerate((True, True, False, False)):
+        grid.update(lambda x: bad[torch.arange(len(x)) % 4], G**3, seed, settle)
     assert torch.isfinite(grid.density).all() and math.isfinite(grid.threshold) and grid.density.max() == 5
 
 
@@ -135,11 +134,11 @@ def test_blocks_that_no_light_reached_are_forgotten(cascades):
 
 
 def test_a_visit_brings_forgotten_space_back():
-    grid, generator = new_grid(), torch.Generator().manual_seed(5)
+    grid = new_grid()
     grid.forget_hidden()
     assert grid.occupied_share == 0
-    for _ in range(4):
-        grid.update(lambda x: torch.full_like(x[:, 0], 50.0), G**3, generator)
+    for seed in range(4):
+        grid.update(lambda x: torch.full_like(x[:, 0], 50.0), G**3, seed)
     assert grid.occupied_share == 1
 
 
@@ -157,8 +156,26 @@ def test_early_thresholds_are_the_same_for_any_number_of_threads():
             torch.set_num_threads(n)
             grid = OccupancyGrid(128, 1, Marching.for_cascades(1).step)
             grid.density.copy_(density)
-            grid.update(lambda x: torch.zeros(len(x)), 0, torch.Generator().manual_seed(0), settle=True)
+            grid.update(lambda x: torch.zeros(len(x)), 0, 0, settle=True)
             thresholds.append(grid.threshold)
     finally:
         torch.set_num_threads(threads)
     assert 0 < thresholds[0] < 1 and thresholds == thresholds[:1] * 3
+
+
+@pytest.mark.parametrize("cascades", [1, 3])
+def test_updates_that_do_not_wait_are_the_same_where_there_is_room(cascades):
+    grids = [OccupancyGrid(G, cascades, Marching.for_cascades(cascades).step, waits=waits) for waits in (True, False)]
+    rooms = []
+
+    def shell(x):
+        rooms.append(len(x))
+        return 40.0 * (((x - 0.5).norm(dim=-1) - 0.3).abs() < 0.1)
+
+    for step in range(20):
+        rooms.clear()
+        for grid in grids:
+            grid.update(shell, len(grid.density) // 2, step, settle=step < 10)
+        assert rooms[0] < rooms[1] == len(grids[0].density) // 2 * 9 // 8
+        assert torch.equal(grids[0].density, grids[1].density) and torch.equal(grids[0].bits, grids[1].bits)
+    assert 0.05 < grids[0].occupied_share < 0.7

@@ -11,6 +11,8 @@ import nerfcore
 from nerfcore.errors import NerfcoreError
 from nerfcore.fields.base import Field
 from nerfcore.fields.ngp import NGPField
+from nerfcore.ops._late import LateNumber
+from nerfcore.renderer import occupancy as occupancy_module
 from nerfcore.training import recorder as recorder_module
 from nerfcore.training import trainer as trainer_module
 from nerfcore.training.config import TrainConfig
@@ -76,24 +78,32 @@ def as_on_a_gpu(monkeypatch):
 
     def trainer(scene, config):
         trainer = Trainer(scene, config)
-        trainer.capacity = trainer.samples_per_step
+        trainer.capacity, trainer.occupancy.waits = trainer.samples_per_step, False
         return trainer
 
     return trainer
 
 
-def test_nothing_in_a_step_waits_for_a_gpu(scene, as_on_a_gpu):
-    trainer = run(as_on_a_gpu(scene, SMALL), 33)
-    fit = trainer._fit
-
-    def watched(*args):
-        with NoWaiting():
-            fit(*args)
-
-    trainer._fit = watched
-    run(trainer, 40)
-    with pytest.raises(AssertionError, match="_local_scalar_dense.* waits for the device"), NoWaiting():
-        trainer._follow_samples(early=False)
+def test_nothing_in_training_waits_for_a_gpu(scene, as_on_a_gpu, monkeypatch):
+    """Early steps and late ones, updates of the occupancy grid, and forgetting. What LateNumber reads is there; for cells
+    outside of the grid only a CPU looks."""
+    monkeypatch.setattr(trainer_module, "EARLY_STEPS", 32)
+    monkeypatch.setattr(trainer_module, "FORGET_RAYS", 1000)
+    monkeypatch.setattr(LateNumber, "read", lambda self, number: number.numpy().item())
+    monkeypatch.setattr(
+        occupancy_module, "occupancy_update",
+        lambda *tensors, backend: torch.ops.nerfcore.occupancy_update(*tensors),
+    )
+    trainer, forgotten = run(as_on_a_gpu(scene, SMALL), 15), trainer_module.OccupancyGrid.forget_hidden
+    calls = []
+    monkeypatch.setattr(
+        trainer_module.OccupancyGrid, "forget_hidden", lambda self: calls.append(forgotten(self))
+    )
+    with NoWaiting():
+        run(trainer, 70)
+        with pytest.raises(AssertionError, match="_local_scalar_dense.* waits for the device"):
+            assert trainer.occupancy.num_occupied
+    assert calls
 
 
 def test_rays_without_room_do_not_count(scene, as_on_a_gpu):
@@ -101,7 +111,7 @@ def test_rays_without_room_do_not_count(scene, as_on_a_gpu):
     scene = nerfcore.load_scene(downscale=4)
     config = dataclasses.replace(SMALL, samples_per_step=1 << 14, min_rays=512, occupancy_resolution=64)
     trainer = run(as_on_a_gpu(scene, config), 400)
-    assert trainer.num_rays & trainer.num_rays - 1 == 0 and int(trainer.met) >= 0.8 * trainer.capacity
+    assert trainer.num_rays & trainer.num_rays - 1 == 0 and trainer.met * trainer.num_rays >= 0.8 * trainer.capacity
     assert trainer.samples <= 400 * trainer.capacity
     views = dataclasses.replace(scene.val, frames=scene.val.frames[:4], offsets=scene.val.offsets[:5])
     assert evaluate(trainer.model({}), views).metrics["psnr"] >= 20
