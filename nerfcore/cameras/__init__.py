@@ -2,11 +2,11 @@
 
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.lenses import LENSES, Equirectangular, Fisheye, Lens, Orthographic, Perspective
-from nerfcore.cameras.poses import check_pose, look_at
+from nerfcore.cameras.poses import check_pose, look_at, to_opencv_axes
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.cameras.trajectories import looked_at, orbit, orbit_of
 
 __all__ = [
     "LENSES", "Camera", "Equirectangular", "Fisheye", "Lens", "Orthographic", "Perspective", "camera_rays",
-    "check_pose", "look_at", "looked_at", "orbit", "orbit_of",
+    "check_pose", "look_at", "looked_at", "orbit", "orbit_of", "to_opencv_axes",
 ]

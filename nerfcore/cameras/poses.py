@@ -38,18 +38,19 @@ def look_at(eye, target, up=(0.0, 0.0, 1.0)) -> Tensor:
 
 
 def check_pose(pose, where: str) -> Tensor:
-    """The pose [3, 4], float32, of a [3, 4] or [4, 4] matrix (nested lists or tensor) that came from ``where``.
+    """The pose [3, 4], float64, of a [3, 4] or [4, 4] matrix (nested lists or tensor) that came from ``where``.
 
-    A uniform scale of the rotation, which some exporters leave there, is divided out; the translation stays. Raises
-    SceneError, starting with ``where``, if the matrix has another shape, is not finite, or is not a rotation.
+    Its rotation is the nearest one (in the least-squares sense) to what stands there: a uniform scale, which some
+    exporters leave, and rounding are gone; the translation stays. Raises SceneError, starting with ``where``, if the
+    matrix has another shape, is not finite (in float32), or is far from a rotation.
     """
     try:
         matrix = torch.as_tensor(pose, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         matrix = torch.empty(0)
     if matrix.shape not in ((3, 4), (4, 4)):
         raise SceneError(f"{where}: the pose is not a 4x4 matrix of numbers; write a camera-to-world matrix there")
-    if not matrix.isfinite().all():
+    if not matrix.float().isfinite().all():
         raise SceneError(f"{where}: the pose holds NaN or infinity; repair the pose or remove this frame")
     rotation, translation = matrix[:3, :3], matrix[:3, 3:]
     lengths = rotation.norm(dim=0)
@@ -60,4 +61,11 @@ def check_pose(pose, where: str) -> Tensor:
         raise SceneError(f"{where}: the pose's 3x3 part is not a rotation (its axes are not orthonormal); repair it")
     if torch.linalg.det(rotation) < 0:
         raise SceneError(f"{where}: the pose mirrors space (determinant -1); negate one axis of its 3x3 part")
-    return torch.cat([rotation, translation], dim=1).float()
+    left, _, right = torch.linalg.svd(rotation)
+    return torch.cat([left @ right, translation], dim=1)
+
+
+def to_opencv_axes(pose: Tensor) -> Tensor:
+    """A pose [..., 3, 4] with the camera axes of OpenCV and COLMAP, y down and looking along +z, from ours; and back:
+    it is its own inverse."""
+    return pose * pose.new_tensor([1.0, -1.0, -1.0, 1.0])

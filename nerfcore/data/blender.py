@@ -1,24 +1,30 @@
-"""Scenes in the form of NeRF-synthetic (Mildenhall et al. 2020): ``transforms_{train,val,test}.json``, one a split."""
+"""Captures in the form of NeRF-synthetic (Mildenhall et al. 2020): ``transforms_{train,val,test}.json``, one each."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from nerfcore.data.build import HOLD_OUT_RULE, build_scene, hold_out
+from nerfcore.data.bounds import instant_ngp_box
+from nerfcore.data.capture import HOLD_OUT_RULE, Capture, hold_out
 from nerfcore.data.listing import read_listing
-from nerfcore.data.scene import Scene
+from nerfcore.data.values import existing
 from nerfcore.errors import SceneError
 
-TRAIN_FILE = "transforms_train.json"
+NAME = "transforms_train.json"
 
 
-def load_blender(root: Path, downscale: int) -> Scene:
-    """The scene of ``root/transforms_train.json`` and its siblings.
+def find_blender(root: Path) -> Path | None:
+    """The file of the training split, if the folder has one."""
+    return existing(root, NAME)
+
+
+def read_blender(file: Path) -> Capture:
+    """The capture of ``transforms_train.json`` and its siblings.
 
     Without test images, those of the val split are for testing; without these too, every 8th of train by name.
     """
-    files = {split: root / f"transforms_{split}.json" for split in ("train", "val", "test")}
-    listings = {split: read_listing(file) for split, file in files.items() if file.exists()}
+    files = {split: file.with_name(f"transforms_{split}.json") for split in ("train", "val", "test")}
+    listings = {split: read_listing(path) for split, path in files.items() if path.exists()}
     absent = sum(listing.absent for listing in listings.values())
     train = listings["train"]
     splits = {split: listing.entries for split, listing in listings.items() if listing.entries}
@@ -29,5 +35,5 @@ def load_blender(root: Path, downscale: int) -> Scene:
     elif "val" in splits:
         splits["test"], rule = splits.pop("val"), files["val"].name
     else:
-        splits, rule = hold_out(train), HOLD_OUT_RULE
-    return build_scene(root, train, splits, rule, absent, downscale)
+        splits, rule = hold_out(file, train.entries, train.absent), HOLD_OUT_RULE
+    return Capture(file.parent, file, splits, rule, absent, instant_ngp_box(train.table, file))

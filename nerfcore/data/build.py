@@ -1,8 +1,7 @@
-"""From listed frames to a scene: held-out views, the box, images and cameras."""
+"""From a capture to a scene: the box, images and cameras."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -12,109 +11,115 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from nerfcore.data.images import box_mean, read_image
-from nerfcore.data.listing import Entry, Listing, number, positive
-from nerfcore.data.scene import Frame, Scene, SceneTransform, Split
+from nerfcore.cameras.intrinsics import Camera
+from nerfcore.data.bounds import choose_box
+from nerfcore.data.capture import Capture, Entry
+from nerfcore.data.images import any_of_block, box_mean, read_grey, read_image
+from nerfcore.data.scene import Frame, Scene, Split
 from nerfcore.errors import SceneError
 
-HOLD_OUT_EVERY = 8
-HOLD_OUT_RULE = f"every {HOLD_OUT_EVERY}th present image by name"
-MAX_AABB_SCALE = 128
 READER_THREADS = 4
 
 
 class Photo(NamedTuple):
-    """The size of the file's image, and its pixels as they are stored."""
+    """The size of the file's image, its camera and its pixels as they are stored, and which of these do not count."""
 
     width: int
     height: int
+    camera: Camera
     pixels: np.ndarray
+    ignored: np.ndarray | None
 
 
-def hold_out(listing: Listing) -> dict[str, list[Entry]]:
-    """Splits "train" and "test" of one listing: sorted by name, every 8th entry from the first on is for testing."""
-    if len(listing.entries) < 2:
-        raise SceneError(
-            f"{listing.file}: {len(listing.entries)} of its {listing.absent + len(listing.entries)} images exist and "
-            "at least 2 are needed (one is held out); put the photos where each file_path says, or correct it"
+def build_scene(capture: Capture, downscale: int) -> Scene:
+    """Reads the images of a capture and joins them to a scene. Warns once of images that do not exist."""
+    entries, root = capture.entries, capture.root
+    if capture.absent:
+        total = capture.absent + len(entries)
+        warnings.warn(
+            f"{root}: {capture.absent} of {total} listed images do not exist; their frames are skipped", stacklevel=3
         )
-    entries = sorted(listing.entries, key=lambda entry: entry.name)
-    return {"train": [e for i, e in enumerate(entries) if i % HOLD_OUT_EVERY], "test": entries[::HOLD_OUT_EVERY]}
-
-
-def build_scene(
-    root: Path, listing: Listing, splits: dict[str, list[Entry]], split_rule: str, absent: int, downscale: int
-) -> Scene:
-    """Reads the images of the splits ("train", "test" and perhaps "val") and joins them to a scene.
-
-    listing: the one that says where the scene lies. absent: how many listed images do not exist, for the one warning.
-    """
-    if absent:
-        total = absent + sum(map(len, splits.values()))
-        warnings.warn(f"{root}: {absent} of {total} listed images do not exist; their frames are skipped", stacklevel=4)
-    transform, cascades = _scene_box(listing)
-    entries = [entry for split in splits.values() for entry in split]
     with ThreadPoolExecutor(READER_THREADS) as pool:
-        photos = list(pool.map(lambda entry: _read_photo(entry.path, downscale), entries))
+        photos = list(pool.map(lambda entry: _read_photo(entry, downscale), entries))
     _check_sizes(entries, photos)
+    box = capture.box or choose_box(entries, capture.points)
     channels = max(photo.pixels.shape[2] for photo in photos)
-    parts = {name: _join(split, [photos.pop(0) for _ in split], channels, downscale) for name, split in splits.items()}
+    parts = {name: _join(split, [photos.pop(0) for _ in split], channels) for name, split in capture.splits.items()}
     return Scene(
         name=root.resolve().name, root=root, train=parts["train"], val=parts.get("val"), test=parts["test"],
-        transform=transform, cascades=cascades, has_alpha=channels == 4, split_rule=split_rule,
+        transform=box.transform, cascades=box.cascades, has_alpha=channels == 4, split_rule=capture.split_rule,
+        points=None if capture.points is None else torch.from_numpy(capture.points.xyz).float(),
     )
 
 
-def _scene_box(listing: Listing) -> tuple[SceneTransform, int]:
-    """The whole-scene box and its number of cascades, by the convention of instant-ngp in the user's axes.
-
-    There ``x_ngp = scale * x_world + offset``, and the scene fills the cube of side ``aabb_scale`` about 0.5.
-    """
-    where = str(listing.file)
-    scale, side = positive(listing.table, "scale", 0.33, where), number(listing.table, "aabb_scale", 1, where)
-    if side not in [2**i for i in range(MAX_AABB_SCALE.bit_length())]:
-        raise SceneError(f"{where}: aabb_scale is {side:g}; write a power of two from 1 to {MAX_AABB_SCALE} there")
-    offset = listing.table.get("offset", [0.5, 0.5, 0.5])
-    if not isinstance(offset, list) or len(offset) != 3:
-        raise SceneError(f"{where}: offset is {offset!r}; write three numbers there")
-    offset = [number({"offset": value}, "offset", value, where) for value in offset]
-    translation = tuple((value - 0.5) / side + 0.5 for value in offset)
-    return SceneTransform(scale / side, translation), 1 + int(math.log2(side))
-
-
-def _read_photo(path: Path, downscale: int) -> Photo:
-    image = read_image(path)
+def _read_photo(entry: Entry, downscale: int) -> Photo:
+    image = read_image(entry.path)
     height, width = image.shape[:2]
     if min(width, height) < downscale:
-        raise SceneError(f"{path}: is {width}x{height}, too small to downscale by {downscale}; choose a smaller factor")
-    return Photo(width, height, image if downscale == 1 else box_mean(image, downscale))
+        raise SceneError(
+            f"{entry.path}: is {width}x{height}, too small to downscale by {downscale}; choose a smaller factor"
+        )
+    if entry.alpha is not None:
+        coverage = read_grey(entry.alpha, width, height, entry.path)
+        image = np.concatenate([image[:, :, :3], coverage[:, :, None]], axis=2)
+    camera = entry.camera(width, height)
+    ignored = ignored_pixels(entry, camera)
+    if downscale > 1:
+        image, camera = box_mean(image, downscale), camera.downscaled(downscale)
+        ignored = None if ignored is None else any_of_block(ignored, downscale)
+    if ignored is not None and ignored.all():
+        raise SceneError(f"{entry.path}: its mask and its lens leave no pixel of it; correct them or remove its frame")
+    return Photo(width, height, camera, image, ignored)
+
+
+def ignored_pixels(entry: Entry, camera: Camera) -> np.ndarray | None:
+    """bool [H, W]: the pixels of a photo that its mask names or that see nothing through its lens; None if there can be
+    none. camera: that of the photo at its full size."""
+    if entry.mask is None and entry.image_circle is None and not camera.lens.is_wide:
+        return None
+    pixel = camera.pixel_centres()
+    covered = camera.covers(pixel)
+    if entry.image_circle is not None:
+        away = (pixel - pixel.new_tensor([camera.cx, camera.cy])).norm(dim=1)
+        covered &= away < entry.image_circle * camera.width
+    ignored = ~covered.reshape(camera.height, camera.width).numpy()
+    if entry.mask is not None:
+        black = read_grey(entry.mask.path, camera.width, camera.height, entry.path) == 0
+        ignored |= black if entry.mask.black_is_ignored else ~black
+    return ignored
 
 
 def _check_sizes(entries: list[Entry], photos: list[Photo]) -> None:
     """One set of intrinsics fits images of one size only."""
-    firsts: dict[Path, tuple[Entry, Photo]] = {}
+    firsts: dict[str, tuple[Path, Photo]] = {}
     for entry, photo in zip(entries, photos, strict=True):
-        if not entry.has_own_intrinsics:
-            first_entry, first = firsts.setdefault(entry.file, (entry, photo))
+        if entry.calibration is not None:
+            first_path, first = firsts.setdefault(entry.calibration, (entry.path, photo))
             if (photo.width, photo.height) != (first.width, first.height):
                 raise SceneError(
-                    f"{entry.file}: image {entry.path} is {photo.width}x{photo.height} but {first_entry.path} is "
+                    f"{entry.calibration}: image {entry.path} is {photo.width}x{photo.height} but {first_path} is "
                     f"{first.width}x{first.height}, with one set of intrinsics for both; give intrinsics per frame"
                 )
 
 
-def _join(entries: list[Entry], photos: list[Photo], channels: int, downscale: int) -> Split:
+def _join(entries: list[Entry], photos: list[Photo], channels: int) -> Split:
     """Lays the photos end to end, each freed once copied; those without alpha become opaque if others have it."""
     frames = [
-        Frame(entry.name, entry.camera(photo.width, photo.height).downscaled(downscale), entry.pose, entry.path)
+        Frame(
+            entry.name, photo.camera, entry.pose.float(), entry.path, *(entry.z_depth or (None, 1.0)), entry.near_far
+        )
         for entry, photo in zip(entries, photos, strict=True)
     ]
-    counts = [frame.camera.width * frame.camera.height for frame in frames]
-    offsets = np.cumsum([0, *counts])
+    offsets = np.cumsum([0, *(frame.camera.width * frame.camera.height for frame in frames)])
     dtype = photos[0].pixels.dtype
     pixels = np.empty((offsets[-1], channels), dtype)
+    ignored = np.zeros(offsets[-1], bool) if any(photo.ignored is not None for photo in photos) else None
     for start, end in pairwise(offsets):
-        image = photos.pop(0).pixels
+        photo = photos.pop(0)
+        image = photo.pixels
         pixels[start:end, : image.shape[2]] = image.reshape(-1, image.shape[2])
         pixels[start:end, image.shape[2] :] = np.iinfo(dtype).max
-    return Split(frames, torch.from_numpy(pixels), torch.from_numpy(offsets))
+        if photo.ignored is not None:
+            ignored[start:end] = photo.ignored.reshape(-1)
+    mask = None if ignored is None or not ignored.any() else torch.from_numpy(ignored)
+    return Split(frames, torch.from_numpy(pixels), torch.from_numpy(offsets), mask)

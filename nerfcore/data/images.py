@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+from PIL import Image
 
 from nerfcore.errors import SceneError
 
@@ -27,6 +28,33 @@ def read_image(path: Path) -> np.ndarray:
     if image.shape[2] <= 2:
         image = np.concatenate([image[:, :, :1].repeat(3, axis=2), image[:, :, 1:]], axis=2)
     return image
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, of which only the header is read."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except Exception as error:  # decoders raise whatever they like at broken files
+        raise SceneError(f"{path}: cannot be read as an image; replace it or remove its frame") from error
+
+
+def read_grey(path: Path, width: int, height: int, photo: Path) -> np.ndarray:
+    """[H, W] uint8, 0 only where the picture is black: the brightest channel of what accompanies a photo of that
+    size."""
+    grey = read_image(path)[:, :, :3].max(axis=2)
+    if grey.shape != (height, width):
+        raise SceneError(
+            f"{path}: is {grey.shape[1]}x{grey.shape[0]} but its photo {photo} is {width}x{height}; make them equal"
+        )
+    return grey
+
+
+def any_of_block(mask: np.ndarray, factor: int) -> np.ndarray:
+    """bool [H // factor, W // factor]: whether any pixel of each block of :func:`box_mean` is set."""
+    height, width = mask.shape[0] // factor, mask.shape[1] // factor
+    mask = mask[: height * factor, : width * factor]
+    return mask.reshape(height, factor, width, factor).any(axis=(1, 3))
 
 
 def box_mean(image: np.ndarray, factor: int) -> np.ndarray:

@@ -37,12 +37,19 @@ class SceneTransform:
 
 @dataclass(frozen=True)
 class Frame:
-    """One photograph: its name in the scene, its camera (at the loaded size), its pose [3, 4] and its file."""
+    """One photograph: its name in the scene, its camera (at the loaded size), its pose [3, 4] float32 and its file.
+
+    z_depth_path: a file of depths along the camera axis, each value times z_depth_unit in world units. near_far:
+    between which depths lies what the photo shows, world units.
+    """
 
     name: str
     camera: Camera
     pose: Tensor
     path: Path
+    z_depth_path: Path | None = None
+    z_depth_unit: float = 1.0
+    near_far: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,15 @@ class Split:
     """Photographs whose pixels lie end to end.
 
     pixels [P, C]: uint8 or uint16 over its full range, rows of all images one after another, C = 3 (RGB) or 4 (RGB and
-    straight alpha). offsets [N + 1] int64: image i owns rows ``offsets[i]:offsets[i + 1]``.
+    straight alpha). offsets [N + 1] int64: image i owns rows ``offsets[i]:offsets[i + 1]``. ignore_mask bool [P]:
+    pixels that supervise nothing and are not scored, those that a mask names and those that the lens does not cover;
+    None where every pixel counts.
     """
 
     frames: list[Frame]
     pixels: Tensor
     offsets: Tensor
+    ignore_mask: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -68,9 +78,18 @@ class Split:
     def image(self, index: int) -> Tensor:
         """[H, W, C] float32 in [0, 1]; alpha is straight (colour not multiplied by it)."""
         camera = self.frames[index].camera
-        start = int(self.offsets[index])
-        rows = self.pixels[start : start + camera.height * camera.width]
-        return to_unit(rows).reshape(camera.height, camera.width, -1)
+        return to_unit(self.pixels[self._rows(index)]).reshape(camera.height, camera.width, -1)
+
+    def ignored(self, index: int) -> Tensor | None:
+        """bool [H, W]: the pixels of an image that do not count; None if all do."""
+        camera = self.frames[index].camera
+        if self.ignore_mask is None:
+            return None
+        return self.ignore_mask[self._rows(index)].reshape(camera.height, camera.width)
+
+    def _rows(self, index: int) -> slice:
+        camera, start = self.frames[index].camera, int(self.offsets[index])
+        return slice(start, start + camera.height * camera.width)
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,7 @@ class Scene:
 
     val is None where nothing but the test views was set aside. cascades: number of nested occupancy grids that suit it;
     the last spans the whole box, each lower one has half the side about the same centre. split_rule says in words which
-    views are held out.
+    views are held out. points [N, 3] float32: what a reconstruction found of the surfaces, world; None without one.
     """
 
     name: str
@@ -91,6 +110,7 @@ class Scene:
     cascades: int
     has_alpha: bool
     split_rule: str
+    points: Tensor | None = None
 
     def camera_centres(self, split: str = "train") -> Tensor:
         """[N, 3] world positions of the cameras of the split "train", "val" or "test"."""

@@ -1,17 +1,74 @@
-"""Scenes in the form of instant-ngp: one ``transforms.json`` for all photographs."""
+"""Captures of which one ``transforms.json`` lists all photographs: the form of instant-ngp, and that of nerfstudio.
+
+Both share names and axes. instant-ngp says where the scene lies; nerfstudio names splits and a file of sparse points.
+Coordinates are those of the file: nerfstudio's ``applied_transform`` tells where they came from, and stays unused.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from nerfcore.data.build import HOLD_OUT_RULE, build_scene, hold_out
-from nerfcore.data.listing import read_listing
-from nerfcore.data.scene import Scene
+import numpy as np
+import trimesh
 
-TRANSFORMS_FILE = "transforms.json"
+from nerfcore.data.bounds import INSTANT_NGP_KEYS, instant_ngp_box
+from nerfcore.data.capture import Capture, SparsePoints, held_out_capture
+from nerfcore.data.listing import Listing, read_listing
+from nerfcore.data.values import LARGEST, existing
+from nerfcore.errors import SceneError
+
+NAME = "transforms.json"
+NERFSTUDIO_KEYS = "camera_model", "ply_file_path", "applied_transform", "applied_scale", "train_filenames"
 
 
-def load_transforms(root: Path, downscale: int) -> Scene:
-    """The scene of ``root/transforms.json``; every 8th present image by name is held out for testing."""
-    listing = read_listing(root / TRANSFORMS_FILE)
-    return build_scene(root, listing, hold_out(listing), HOLD_OUT_RULE, listing.absent, downscale)
+def find_transforms(root: Path) -> Path | None:
+    """The transforms file, if the folder has one."""
+    return existing(root, NAME)
+
+
+def read_transforms(file: Path) -> Capture:
+    """The capture of a ``transforms.json``; without splits of its own, every 8th present image by name is for
+    testing."""
+    listing = read_listing(file)
+    points = _read_points(listing)
+    by_instant_ngp = any(key in listing.table for key in INSTANT_NGP_KEYS)
+    by_nerfstudio = any(key in listing.table for key in NERFSTUDIO_KEYS)
+    box = instant_ngp_box(listing.table, file) if by_instant_ngp or not by_nerfstudio else None
+    splits = _named_splits(listing)
+    if splits is None:
+        return held_out_capture(file.parent, file, listing.entries, listing.absent, box=box, points=points)
+    return Capture(file.parent, file, splits, f"{NAME}, test_filenames", listing.absent, box, points)
+
+
+def _named_splits(listing: Listing) -> dict | None:
+    """The splits of nerfstudio's train_filenames, val_filenames and test_filenames; None without a test split."""
+    splits = {}
+    for split in ("train", "val", "test"):
+        names = listing.table.get(f"{split}_filenames")
+        if isinstance(names, list):
+            names = {str(PurePosixPath(str(name))) for name in names}
+            splits[split] = [entry for entry in listing.entries if entry.name in names]
+    if "test" not in splits and "val" in splits:
+        splits["test"] = splits.pop("val")
+    if not splits.get("test"):
+        return None
+    if not splits.get("train"):
+        raise SceneError(f"{listing.file}: none of its train_filenames exists; list there what is to be trained on")
+    return {split: entries for split, entries in splits.items() if entries}
+
+
+def _read_points(listing: Listing) -> SparsePoints | None:
+    if listing.table.get("ply_file_path") is None:
+        return None
+    path = existing(listing.file.parent, listing.table["ply_file_path"])
+    if path is None:
+        raise SceneError(f"{listing.file}: its ply_file_path does not exist; put the points there or remove the line")
+    try:
+        cloud = trimesh.load(path, process=False)
+        xyz = np.asarray(cloud.vertices, np.float64).reshape(-1, 3)
+        colours = np.asarray(getattr(cloud, "colors", np.zeros((0, 4))))
+    except Exception as error:  # parsers raise whatever they like at broken files
+        raise SceneError(f"{path}: cannot be read as a point cloud; write it again or remove ply_file_path") from error
+    rgb = colours[:, :3].astype(np.uint8) if len(colours) == len(xyz) else np.full((len(xyz), 3), 128, np.uint8)
+    sane = (np.abs(xyz) <= LARGEST).all(1)
+    return SparsePoints(xyz[sane], rgb[sane])

@@ -1,4 +1,7 @@
-"""How close a rendered picture is to the photograph. Pictures are [H, W, C]; predictions are clipped to [0, 1]."""
+"""How close a rendered picture is to the photograph. Pictures are [H, W, C]; predictions are clipped to [0, 1].
+
+ignored, bool [H, W]: pixels that do not count. The score of a picture of which nothing counts is NaN.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,29 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, max_pool2d
 
 WINDOW_TAPS = 11
 WINDOW_SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
 
 
-def psnr(pred: Tensor, truth: Tensor) -> float:
+def psnr(pred: Tensor, truth: Tensor, ignored: Tensor | None = None) -> float:
     """Peak signal-to-noise ratio in dB for values in [0, 1], over all pixels and channels; infinite for equal pictures.
 
     >>> round(psnr(torch.full((8, 8, 3), 0.6), torch.full((8, 8, 3), 0.5)), 3)
     20.0
     """
     pred, truth = _pair(pred, truth)
-    error = (pred - truth).square().mean().item()
+    error = _mean((pred - truth).square(), ignored)
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def ssim(pred: Tensor, truth: Tensor) -> float:
+def ssim(pred: Tensor, truth: Tensor, ignored: Tensor | None = None) -> float:
     """Mean structural similarity (Wang et al. 2004) for values in [0, 1]; Gaussian window, 11 x 11 taps, sigma 1.5.
 
-    Population variances, windows that lie wholly inside the picture, mean over channels. Raises ValueError for pictures
-    smaller than the window.
+    Population variances, windows that lie wholly inside the picture and hold no ignored pixel, mean over channels.
+    Raises ValueError for pictures smaller than the window.
     """
     pred, truth = _pair(pred, truth)
     if min(pred.shape[:2]) < WINDOW_TAPS:
@@ -38,7 +41,14 @@ def ssim(pred: Tensor, truth: Tensor) -> float:
     variance_x, variance_y, covariance = mean_xx - mean_x**2, mean_yy - mean_y**2, mean_xy - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
-    return (luminance * structure).mean().item()
+    if ignored is not None:
+        ignored = max_pool2d(ignored[None].float(), WINDOW_TAPS, stride=1)[0] > 0
+    return _mean((luminance * structure).movedim(0, -1), ignored)
+
+
+def _mean(values: Tensor, ignored: Tensor | None) -> float:
+    """Of values [H, W, C] where pixels count."""
+    return (values if ignored is None else values[~ignored]).mean().item()
 
 
 def _pair(pred: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

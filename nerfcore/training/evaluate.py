@@ -22,7 +22,8 @@ class Evaluation:
 
 def evaluate(model: Model, scene: Scene | Split, background: str = "white") -> Evaluation:
     """PSNR and SSIM on the held-out views: means over images of the per-image value, on sRGB values in [0, 1]; RGBA
-    truth is composited on ``background``, predictions are clipped and not quantised."""
+    truth is composited on ``background``, predictions are clipped and not quantised. Ignored pixels do not count, and
+    are background in both pictures."""
     split = scene.test if isinstance(scene, Scene) else scene
     color, pictures, per_image = torch.tensor(background_rgb(background)), [], []
     for i, frame in enumerate(split.frames):
@@ -30,10 +31,12 @@ def evaluate(model: Model, scene: Scene | Split, background: str = "white") -> E
         if truth.shape[-1] == 4:
             truth = torch.lerp(color.expand_as(truth[..., :3]), truth[..., :3], truth[..., 3:])
         prediction = model.render_image(frame.camera, frame.pose, background)["rgb"].clamp(0, 1)
+        ignored = split.ignored(i)
+        scores = {score.__name__: score(prediction, truth, ignored) for score in (psnr, ssim)}
+        per_image.append(dict(name=frame.name, **scores))
+        if ignored is not None:
+            truth, prediction = (torch.where(ignored[..., None], color, image) for image in (truth, prediction))
         pictures.append((frame.name, truth, prediction))
-        per_image.append(
-            dict(name=frame.name, psnr=float(psnr(prediction, truth)), ssim=float(ssim(prediction, truth)))
-        )
     mean = {k: sum(p[k] for p in per_image) / max(len(per_image), 1) for k in ("psnr", "ssim")}
     return Evaluation(
         dict(**mean, num_eval_images=len(per_image), background=background, per_image=per_image), pictures

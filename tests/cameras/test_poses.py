@@ -57,13 +57,14 @@ def test_check_pose_keeps_rotations_and_drops_the_last_row():
     four = torch.cat([pose, torch.tensor([[0.0, 0.0, 0.0, 1.0]])])
     for matrix in (pose, four, four.tolist()):
         checked = check_pose(matrix, "here")
-        assert checked.dtype == torch.float32 and torch.allclose(checked, pose, atol=1e-6)
+        assert checked.dtype == torch.float64 and torch.allclose(checked.float(), pose, atol=1e-6)
+        assert torch.allclose(check_pose(checked, "here"), checked, rtol=0, atol=1e-14)
 
 
 def test_check_pose_divides_out_a_uniform_scale():
     pose = look_at((1.0, -3.0, 0.5), (0.0, 0.2, 0.0))
     scaled = torch.cat([3.7 * pose[:, :3], pose[:, 3:]], dim=1)
-    assert torch.allclose(check_pose(scaled, "here"), pose, atol=1e-6)
+    assert torch.allclose(check_pose(scaled, "here").float(), pose, atol=1e-6)
 
 
 @pytest.mark.parametrize(

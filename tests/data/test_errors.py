@@ -33,7 +33,7 @@ def test_empty_folder(tmp_path):
 
 def test_unknown_format(tmp_path):
     (tmp_path / "photo.jpg").touch()
-    refuses(tmp_path, str(tmp_path), "neither transforms.json", "convert")
+    refuses(tmp_path, str(tmp_path), "no capture of a known form", "transforms.json", "convert")
 
 
 def test_a_file_that_is_no_scene(tmp_path):
@@ -51,10 +51,15 @@ def test_json_in_another_encoding(ngp):
     refuses(ngp, FILE, "not readable as JSON")
 
 
-@pytest.mark.parametrize("content", [[], {}, {"frames": 3}, {"frames": [{}]}, {"frames": ["a.png"]}], ids=json.dumps)
+@pytest.mark.parametrize("content", [{}, {"frames": 3}, {"frames": [{}]}, {"frames": ["a.png"]}], ids=json.dumps)
 def test_json_without_frames(ngp, content):
     (ngp / FILE).write_text(json.dumps(content))
     refuses(ngp, FILE, "no list of frames")
+
+
+def test_json_that_is_no_table(ngp):
+    (ngp / FILE).write_text("[]")
+    refuses(ngp, FILE, "no table", "write it again")
 
 
 @pytest.mark.parametrize(("keep", "words"), [(0, "0 of its 10 images exist"), (1, "1 of its 10 images exist")])
@@ -106,8 +111,11 @@ def test_a_pose_that_is_not_finite(ngp, edit, value):
         ({"aabb_scale": 256}, "aabb_scale is 256"),
         ({"offset": [0.5, 0.5]}, "offset is [0.5, 0.5]"),
         ({"offset": [0.5, 0.5, "x"]}, "offset is 'x'"),
-        ({"is_fisheye": True}, "fisheye"),
-        ({"camera_model": "OPENCV_FISHEYE"}, "fisheye"),
+        ({"aabb": [[0, 0, 0]]}, "aabb is [[0, 0, 0]]"),
+        ({"camera_model": "FISHEYE624"}, "the lens FISHEYE624 is not supported; undistort"),
+        ({"ftheta_p0": 0.5}, "the lens ftheta_p0 is not supported"),
+        ({"fisheye_crop_radius": 5}, "w is None"),
+        ({"ply_file_path": "points.ply"}, "its ply_file_path does not exist"),
     ],
 )
 def test_settings_out_of_range(ngp, edit, settings, words):

@@ -73,3 +73,28 @@ def test_nan_is_not_hidden():
 def test_errors_in_words(pred, truth, words):
     with pytest.raises(ValueError, match=words):
         ssim(pred, truth)
+
+
+def test_ignored_pixels_do_not_count():
+    pred, truth = pictures()
+    ignored = torch.zeros(37, 52, dtype=torch.bool)
+    ignored[3:9, 30:] = True
+    wrong = torch.where(ignored[..., None], 1 - truth, pred)
+    assert psnr(wrong, truth, ignored) == psnr(pred, truth, ignored)
+    assert ssim(wrong, truth, ignored) == ssim(pred, truth, ignored)
+    error = (pred - truth).double().square()[~ignored].mean().item()
+    assert psnr(pred, truth, ignored) == pytest.approx(-10 * math.log10(error), abs=1e-9)
+
+
+def test_ssim_is_over_windows_without_an_ignored_pixel():
+    pred, truth = pictures()
+    ignored = torch.zeros(37, 52, dtype=torch.bool)
+    ignored[:, 20] = True
+    parts = [ssim(pred[:, part], truth[:, part]) for part in (slice(0, 20), slice(21, 52))]
+    assert ssim(pred, truth, ignored) == pytest.approx((10 * parts[0] + 21 * parts[1]) / 31, abs=1e-9)
+
+
+def test_scores_of_nothing_are_nan():
+    pred, truth = pictures()
+    ignored = torch.ones(37, 52, dtype=torch.bool)
+    assert math.isnan(psnr(pred, truth, ignored)) and math.isnan(ssim(pred, truth, ignored))
