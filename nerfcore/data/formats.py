@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from nerfcore.data.blender import find_blender, read_blender
 from nerfcore.data.capture import Capture
+from nerfcore.data.colmap import find_colmap, read_colmap
 from nerfcore.data.transforms import find_transforms, read_transforms
 from nerfcore.errors import SceneError
 
@@ -23,6 +24,7 @@ class Format(NamedTuple):
 FORMATS = (
     Format("transforms_train.json (Blender)", find_blender, read_blender),
     Format("transforms.json (instant-ngp, nerfstudio)", find_transforms, read_transforms),
+    Format("sparse/0 (COLMAP)", find_colmap, read_colmap),
 )
 
 
