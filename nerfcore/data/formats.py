@@ -10,6 +10,7 @@ from nerfcore.data.blender import find_blender, read_blender
 from nerfcore.data.capture import Capture
 from nerfcore.data.colmap import find_colmap, read_colmap
 from nerfcore.data.llff import find_llff, read_llff
+from nerfcore.data.neus import find_neus, read_neus
 from nerfcore.data.transforms import find_transforms, read_transforms
 from nerfcore.errors import SceneError
 
@@ -25,6 +26,7 @@ class Format(NamedTuple):
 FORMATS = (
     Format("transforms_train.json (Blender)", find_blender, read_blender),
     Format("transforms.json (instant-ngp, nerfstudio)", find_transforms, read_transforms),
+    Format("cameras_sphere.npz (NeuS, DTU)", find_neus, read_neus),
     Format("sparse/0 (COLMAP)", find_colmap, read_colmap),
     Format("poses_bounds.npy (LLFF)", find_llff, read_llff),
 )
