@@ -11,6 +11,8 @@ from nerfcore.data.capture import Capture
 from nerfcore.data.colmap import find_colmap, read_colmap
 from nerfcore.data.llff import find_llff, read_llff
 from nerfcore.data.neus import find_neus, read_neus
+from nerfcore.data.polycam import find_polycam, read_polycam
+from nerfcore.data.record3d import find_record3d, read_record3d
 from nerfcore.data.transforms import find_transforms, read_transforms
 from nerfcore.errors import SceneError
 
@@ -29,6 +31,8 @@ FORMATS = (
     Format("cameras_sphere.npz (NeuS, DTU)", find_neus, read_neus),
     Format("sparse/0 (COLMAP)", find_colmap, read_colmap),
     Format("poses_bounds.npy (LLFF)", find_llff, read_llff),
+    Format("keyframes (Polycam)", find_polycam, read_polycam),
+    Format("metadata.json (Record3D)", find_record3d, read_record3d),
 )
 
 
