@@ -10,6 +10,7 @@ import tyro
 
 from nerfcore.cli.bench import Bench
 from nerfcore.cli.build import Build
+from nerfcore.cli.convert import Convert
 from nerfcore.cli.doctor import Doctor
 from nerfcore.cli.evaluate import Eval
 from nerfcore.cli.export import Export
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
         try:
             command = tyro.cli(
-                Train | Eval | Render | Export | Build | Doctor | Bench, prog="nerfcore", args=argv,
+                Train | Eval | Render | Export | Convert | Build | Doctor | Bench, prog="nerfcore", args=argv,
                 description="Trains radiance fields on photographs, and renders, scores and exports them.",
                 config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff),
             )

@@ -22,7 +22,7 @@ class Train(TrainConfig):
     """
 
     scene: Positional[ScenePath] = None
-    """Folder with transforms.json (instant-ngp form) or transforms_train.json (Blender form)."""
+    """Folder of a capture: instant-ngp, nerfstudio, Blender, COLMAP, LLFF, NeuS, Polycam or Record3D."""
     out: Path | None = None
     """Run folder; default: runs/ and the scene's name."""
     device: Device = "auto"
