@@ -22,7 +22,9 @@ from nerfcore import _extension
 from nerfcore.errors import NerfcoreError
 from nerfcore.ops.adam import adam_scales, adam_step
 from nerfcore.ops.composite import composite
+from nerfcore.ops.distortion import distortion
 from nerfcore.ops.hash_grid import hash_grid
+from nerfcore.ops.interlevel import interlevel
 from nerfcore.ops.intersect import intersect_box
 from nerfcore.ops.march import march_rays
 from nerfcore.ops.marching_cubes import marching_cubes
@@ -333,6 +335,30 @@ def intersection(work: Size, device: torch.device) -> Ready:
     return Ready(lambda: intersect_box(origin, direction, *box)[0], 32.0 * work.size)
 
 
+def even(rays: int, per_ray: int, device: torch.device) -> tuple[Tensor, Samples]:
+    """Random weights of rays that are cut evenly."""
+    border = torch.linspace(0, 1, per_ray + 1, device=device).repeat(rays, 1)
+    offsets = torch.arange(rays + 1, device=device) * per_ray
+    samples = Samples(border[:, :-1].reshape(-1), border[:, 1:].reshape(-1), offsets)
+    return torch.rand(rays * per_ray, device=device) / per_ray, samples
+
+
+def distorting(work: Size, device: torch.device) -> Ready:
+    """12 bytes of a sample read by each pass, 4 written."""
+    weights, samples = even(work.size, 32, device)
+    grad = torch.rand(work.size, device=device)
+    step = _both(lambda: distortion(weights, samples), [weights.requires_grad_()], grad, True)
+    return Ready(step, 28.0 * len(samples) + 16.0 * work.size)
+
+
+def explaining(work: Size, device: torch.device) -> Ready:
+    """12 bytes of a sample and of a proposal read by each pass, 4 of a proposal written."""
+    (weights, samples), (proposed, bins) = even(work.size, 32, device), even(work.size, 64, device)
+    grad = torch.rand(work.size, device=device)
+    step = _both(lambda: interlevel(weights, samples, proposed, bins), [proposed.requires_grad_()], grad, True)
+    return Ready(step, 24.0 * len(samples) + 28.0 * len(bins) + 24.0 * work.size)
+
+
 def adam(work: Size, device: torch.device) -> Ready:
     """Four tensors read, three written."""
     tensors, scales = [torch.rand(work.size, device=device) for _ in range(4)], adam_scales(10, 1e-2).to(device)
@@ -391,6 +417,8 @@ def op_rows() -> list[Row]:
         eager_row("occupancy update without the field, 128^3 cells", "occupancy", 2**21),
         eager_row("spherical harmonics of degree 4, 2^20 directions", "spherical_harmonics", 2**20),
         eager_row("pdf, 2^16 rays of 64 bins, 128 samples", "pdf", 2**16),
+        Row("distortion, 2^16 rays of 32 samples", ("distortion",), Size(2**16), distorting),
+        Row("interlevel, 2^16 rays of 32 samples, 64 proposed", ("interlevel",), Size(2**16), explaining),
         Row("intersect, 2^20 rays", ("intersect",), Size(2**20), intersection),
         Row("marching cubes, 256^3", ("marching_cubes",), cubes_arms.Work(256), cubes),
         Row("adam, 2^24 parameters, all met", ("adam",), Size(2**24), adam),

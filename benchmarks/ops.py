@@ -25,7 +25,9 @@ from torch import Tensor
 
 from nerfcore.ops.adam import adam_scales, adam_step, adam_step_reference
 from nerfcore.ops.composite import composite, composite_reference
+from nerfcore.ops.distortion import distortion, distortion_reference
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid, hash_grid_reference
+from nerfcore.ops.interlevel import interlevel, interlevel_reference
 from nerfcore.ops.intersect import intersect_box, intersect_box_reference
 from nerfcore.ops.march import march_rays
 from nerfcore.ops.marching_cubes import marching_cubes
@@ -134,13 +136,30 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
             (borders, torch.rand(rays, bins) ** 4, drawn, torch.rand(rays, drawn)), sample_pdf, sample_pdf_reference,
         )
 
+    def evenly_cut(rays: int, per_ray: int) -> Samples:
+        border = torch.linspace(0, 1, per_ray + 1).repeat(rays, 1)
+        return Samples(border[:, :-1].reshape(-1), border[:, 1:].reshape(-1), torch.arange(rays + 1) * per_ray)
+
+    def distortion_row():
+        rays, weights = samples // 32, torch.rand(samples).requires_grad_()
+        yield Case(
+            "distortion", "distortion forward+backward", f"{rays} rays x 32 samples", samples * 28 + rays * 16, "GB/s",
+            (weights, evenly_cut(rays, 32)), distortion, distortion_reference, leaves=(weights,),
+        )
+
+    def interlevel_row():
+        rays, weights, proposed = samples // 32, torch.rand(samples), torch.rand(2 * samples).requires_grad_()
+        yield Case(
+            "interlevel", "interlevel forward+backward", f"{rays} rays x 32 samples, 64 proposed",
+            samples * (24 + 2 * 28) + rays * 24, "GB/s",
+            (weights, evenly_cut(rays, 32), proposed, evenly_cut(rays, 64)), interlevel, interlevel_reference,
+            leaves=(proposed,),
+        )
+
     def composite_rows():
         per_ray = 32
         rays = samples // per_ray
-        border = torch.linspace(0, 1, per_ray + 1).repeat(rays, 1)
-        packed = Samples(
-            border[:, :-1].reshape(-1), border[:, 1:].reshape(-1), torch.arange(rays + 1) * per_ray
-        )
+        packed = evenly_cut(rays, per_ray)
         sigma, rgb = 4 * torch.rand(samples), torch.rand(samples, 3)
         size = f"{rays} rays x {per_ray} samples"
         forward, backward = samples * (4 + 12 + 8 + 4), samples * (12 + 8 + 4 + 16)
@@ -235,8 +254,8 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
 
     return {
         "intersect": intersect, "march": march, "occupancy": occupancy, "pdf": pdf, "composite": composite_rows,
-        "hash_grid": hash_grid_rows, "spherical_harmonics": harmonics, "mlp": mlp_rows, "marching_cubes": cubes,
-        "adam": adam, "ngp": ngp,
+        "distortion": distortion_row, "interlevel": interlevel_row, "hash_grid": hash_grid_rows,
+        "spherical_harmonics": harmonics, "mlp": mlp_rows, "marching_cubes": cubes, "adam": adam, "ngp": ngp,
     }
 
 

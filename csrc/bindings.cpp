@@ -1,7 +1,9 @@
 // The only translation unit that sees torch (its headers cost ten seconds a file): every schema is registered here.
 #include "bindings/adam.h"
 #include "bindings/composite.h"
+#include "bindings/distortion.h"
 #include "bindings/hash_grid.h"
+#include "bindings/interlevel.h"
 #include "bindings/intersect.h"
 #include "bindings/march.h"
 #include "bindings/marching_cubes.h"
@@ -15,7 +17,9 @@ TORCH_LIBRARY(nerfcore, library) {
   nerfcore::Operations m(library);
   nerfcore::register_adam(m);
   nerfcore::register_composite(m);
+  nerfcore::register_distortion(m);
   nerfcore::register_hash_grid(m);
+  nerfcore::register_interlevel(m);
   nerfcore::register_intersect(m);
   nerfcore::register_march(m);
   nerfcore::register_marching_cubes(m);

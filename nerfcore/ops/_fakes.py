@@ -32,6 +32,16 @@ def _(rgb, t_start, t_end, ray_offsets, weight, after, grad_rgb_out, grad_opacit
     return torch.empty_like(weight), torch.empty_like(rgb)
 
 
+@register_fake("nerfcore::distortion_forward")
+def _(weight, t_start, t_end, ray_offsets):
+    return weight.new_empty(ray_offsets.shape[0] - 1)
+
+
+@register_fake("nerfcore::distortion_backward")
+def _(weight, t_start, t_end, ray_offsets, grad_out):
+    return torch.empty_like(weight)
+
+
 @register_fake("nerfcore::hash_grid_forward")
 def _(x, along, table, scale, resolution, offset):
     return x.new_empty(x.shape[0], len(scale) * table.shape[1])
@@ -40,6 +50,16 @@ def _(x, along, table, scale, resolution, offset):
 @register_fake("nerfcore::hash_grid_backward")
 def _(x, along, table, grad_out, scale, resolution, offset, wants_x, wants_table, deterministic):
     return torch.empty_like(x) if wants_x else x.new_empty(0), x.new_empty(table.shape if wants_table else 0)
+
+
+@register_fake("nerfcore::interlevel_forward")
+def _(weight, t_start, t_end, ray_offsets, proposed, proposed_start, proposed_end, proposed_offsets):
+    return weight.new_empty(ray_offsets.shape[0] - 1)
+
+
+@register_fake("nerfcore::interlevel_backward")
+def _(weight, t_start, t_end, ray_offsets, proposed, proposed_start, proposed_end, proposed_offsets, grad_out):
+    return torch.empty_like(proposed)
 
 
 @register_fake("nerfcore::intersect_forward")

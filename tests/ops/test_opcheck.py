@@ -98,6 +98,8 @@ CASES = {
         lambda i: composite_backward(i, i.rand(3, 3), i.rand(3), i.rand(3), i.rand(15)),
         lambda i: composite_backward(i, None, None, None, i.rand(15)),
     ],
+    "distortion_forward": [lambda i: (i.rand(15), *i.samples)],
+    "distortion_backward": [lambda i: (i.rand(15), *i.samples, i.rand(3))],
     "hash_grid_forward": [
         lambda i: (i.rand(7, 3), None, i.table, *i.grid),
         lambda i: (i.rand(7, 3), i.rand(7, 3), i.table.half(), *i.grid),
@@ -106,6 +108,8 @@ CASES = {
         lambda i: (i.rand(7, 3), None, i.table, i.rand(7, 6), *i.grid, True, True, True),
         lambda i: (i.rand(7, 3), i.rand(7, 3), i.table.half(), i.rand(7, 6), *i.grid, False, True, False),
     ],
+    "interlevel_forward": [lambda i: (i.rand(15), *i.samples, i.rand(15), *i.samples)],
+    "interlevel_backward": [lambda i: (i.rand(15), *i.samples, i.rand(15), *i.samples, i.rand(3))],
     "intersect_forward": [lambda i: (*i.rays, i.rand(3) - 1, i.rand(3) + 1, 0.0, 4.0)],
     "march_forward": [lambda i: march_forward(i, None), lambda i: march_forward(i, 20)],
     "marching_cubes": [lambda i: (i.rand(4, 5, 6), 0.5, kernel_table().to(i.device))],
