@@ -24,11 +24,27 @@ NC_HD int lowest_bit(uint32_t word) {
 #endif
 }
 
+NC_HD int lowest_bit(uint64_t word) {
+#ifdef __CUDA_ARCH__
+  return __ffsll(static_cast<long long>(word)) - 1;
+#else
+  return __builtin_ctzll(word);
+#endif
+}
+
 NC_HD int count_bits(uint32_t word) {
 #ifdef __CUDA_ARCH__
   return __popc(word);
 #else
   return __builtin_popcount(word);
+#endif
+}
+
+NC_HD int count_bits(uint64_t word) {
+#ifdef __CUDA_ARCH__
+  return __popcll(word);
+#else
+  return __builtin_popcountll(word);
 #endif
 }
 

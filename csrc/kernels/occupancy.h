@@ -33,9 +33,7 @@ template <class T> struct OccupancyChoose {
     }
     for (int i = 0; i < kCellsPerWord; ++i) word |= turn[i] << i;
     chosen[w] = word;
-    int64_t bits = 0;
-    for (; word; word &= word - 1) ++bits;
-    count[w] = bits;
+    count[w] = count_bits(word);
   }
 };
 

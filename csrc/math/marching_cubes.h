@@ -19,22 +19,6 @@ struct CellCase {
   int8_t crossed[kRunningEdges];    // 1 for an edge that is crossed, else 0
 };
 
-NC_HD int count_bits(uint64_t word) {
-#ifdef __CUDA_ARCH__
-  return __popcll(word);
-#else
-  return __builtin_popcountll(word);
-#endif
-}
-
-NC_HD int lowest_bit(uint64_t word) {  // word != 0
-#ifdef __CUDA_ARCH__
-  return __ffsll(static_cast<long long>(word)) - 1;
-#else
-  return __builtin_ctzll(word);
-#endif
-}
-
 NC_HD uint64_t bits_below(int64_t n) { return n < 64 ? (uint64_t(1) << n) - 1 : ~uint64_t(0); }  // bits 0 .. n - 1
 
 // Bit k says whether values[k] is inside, that is above iso; 0 < count <= 64, and bits past it repeat the last. A value that is not
