@@ -89,14 +89,18 @@ class Model:
         3]. Outside the image circle of a fisheye lens there is background and 0."""
         pixel = camera.pixel_centres(pose.device)
         covered = camera.covers(pixel)
-        render = self.render(camera_rays(camera, pose, pixel[covered]), background, normals)
+        whole_frame = bool(covered.all())
+        render = self.render(camera_rays(camera, pose, pixel if whole_frame else pixel[covered]), background, normals)
         image = {}
         for name, value in vars(render).items():
-            if value is not None:
+            if value is None:
+                continue
+            whole = value.cpu()
+            if not whole_frame:
                 blank = torch.tensor(background_rgb(background)) if name == "rgb" else torch.zeros(value.shape[1:])
                 whole = blank.repeat(len(pixel), *[1] * blank.ndim)
                 whole[covered.cpu()] = value.cpu()
-                image[name] = whole.reshape(camera.height, camera.width, *blank.shape)
+            image[name] = whole.reshape(camera.height, camera.width, *value.shape[1:])
         return image
 
     @torch.no_grad()
