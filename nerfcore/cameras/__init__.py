@@ -1,12 +1,14 @@
 """Cameras, lenses, poses, rays and paths. Axis conventions are stated in `nerfcore.cameras.poses`."""
 
+from nerfcore.cameras.alignment import Similarity
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.lenses import LENSES, Equirectangular, Fisheye, Lens, Orthographic, Perspective
-from nerfcore.cameras.poses import check_pose, look_at, to_opencv_axes
+from nerfcore.cameras.poses import check_pose, look_at, rotation_angle, rotation_exp, to_opencv_axes
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.cameras.trajectories import looked_at, orbit, orbit_of
 
 __all__ = [
-    "LENSES", "Camera", "Equirectangular", "Fisheye", "Lens", "Orthographic", "Perspective", "camera_rays",
-    "check_pose", "look_at", "looked_at", "orbit", "orbit_of", "to_opencv_axes",
+    "LENSES", "Camera", "Equirectangular", "Fisheye", "Lens", "Orthographic", "Perspective", "Similarity",
+    "camera_rays", "check_pose", "look_at", "looked_at", "orbit", "orbit_of", "rotation_angle", "rotation_exp",
+    "to_opencv_axes",
 ]

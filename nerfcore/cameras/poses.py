@@ -6,6 +6,8 @@ and Blender: +x right, +y up, the camera looks along -z. Readers convert to this
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,24 @@ def look_at(eye, target, up=(0.0, 0.0, 1.0)) -> Tensor:
     right = torch.nn.functional.normalize(right, dim=-1)
     true_up = torch.linalg.cross(backward, right, dim=-1)
     return torch.stack([right, true_up, backward, eye.expand_as(right)], dim=-1)
+
+
+def rotation_exp(vector: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] about axes, by angles in radians that are their lengths: vector [..., 3].
+
+    Rodrigues' formula ``I + (sin θ / θ) K + ((1 - cos θ) / θ²) K²``, K the matrix of the cross product with the vector.
+    Differentiable, at 0 too.
+    """
+    angle = torch.linalg.vector_norm(vector, dim=-1)[..., None, None]
+    identity = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    k = torch.linalg.cross(vector[..., None, :], identity.expand(*vector.shape, 3), dim=-1).mT
+    # sinc(x) is sin πx / πx; both quotients are even in the angle, so that the norm's kink at 0 does no harm
+    return identity + torch.sinc(angle / math.pi) * k + 0.5 * torch.sinc(angle / math.tau).square() * (k @ k)
+
+
+def rotation_angle(first: Tensor, second: Tensor) -> Tensor:
+    """Angles [...], radians in [0, π], of the rotations between matrices [..., 3, 3]; exact for small ones too."""
+    return 2 * torch.asin(((first - second).square().sum((-2, -1)) / 8).sqrt().clamp(max=1))
 
 
 def check_pose(pose, where: str) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerfcore.cameras import check_pose, look_at
+from nerfcore.cameras import check_pose, look_at, rotation_angle, rotation_exp
 from nerfcore.errors import SceneError
 
 IDENTITY = torch.eye(4).tolist()
@@ -85,3 +85,22 @@ def test_check_pose_divides_out_a_uniform_scale():
 def test_check_pose_says_what_is_wrong(matrix, words):
     with pytest.raises(SceneError, match=f"^frame 7: .*{words}"):
         check_pose(matrix, "frame 7")
+
+
+def test_rotation_exp_is_the_exponential_of_the_cross_product():
+    vector = torch.randn(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    vector[:10] *= 1e-6
+    vector[0] = 0
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    matrix = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(-1, 3, 3)
+    assert torch.allclose(rotation_exp(vector), torch.linalg.matrix_exp(matrix), atol=1e-14)
+    expected = vector.norm(dim=-1).remainder(math.tau)
+    angle = rotation_angle(rotation_exp(vector), torch.eye(3, dtype=torch.float64))
+    assert torch.allclose(angle, torch.minimum(expected, math.tau - expected), rtol=1e-8, atol=1e-15)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-5, 1.0])
+def test_rotation_exp_has_gradients_at_no_angle_too(size):
+    vector = (size * torch.tensor([[0.6, -0.3, 0.7]], dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(rotation_exp, vector)
