@@ -42,9 +42,9 @@ class PixelSampler:
         table_starts = torch.tensor([starts[frame.camera] for frame in split.frames], device=device)
         self.pixel_to_direction = table_starts - self.offsets[:-1]
 
-    def sample(self, num_rays: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
-        """Rays and their pixels [R, C], float32 in [0, 1] (C = 4: straight alpha last). The host does not wait for a
-        GPU."""
+    def sample(self, num_rays: int, generator: torch.Generator) -> tuple[Rays, Tensor, Tensor]:
+        """Rays, their pixels [R, C], float32 in [0, 1] (C = 4: straight alpha last), and the images [R] that they are
+        of. The host does not wait for a GPU."""
         device = self.pixel_bytes.device
         among = self.pixel_bytes if self.drawn is None else self.drawn
         pixel = torch.randint(len(among), (num_rays,), generator=generator, device=device)
@@ -56,7 +56,8 @@ class PixelSampler:
         direction = (rotation @ local[:, :, None]).squeeze(-1)
         if self.origins is not None:
             origin = origin + (rotation @ self.origins[entry][:, :, None]).squeeze(-1)
-        return Rays(origin, direction, -local[:, 2]), to_unit(self.pixel_bytes[pixel].view(self.pixel_type))
+        colour = to_unit(self.pixel_bytes[pixel].view(self.pixel_type))
+        return Rays(origin, direction, -local[:, 2]), colour, image
 
     @property
     def nbytes(self) -> int:

@@ -46,6 +46,11 @@ class Field(nn.Module):
         """
         return None
 
+    def hold_back(self, gradients: dict[str, Tensor], detail: float) -> None:
+        """Clears, in place, the gradient of what is finer than the share ``detail`` in [0, 1] of this field's scales: a
+        field that cannot yet draw fine patterns does not explain wrong cameras by them (Lin et al. 2021, BARF). Does
+        nothing where a field has no scales."""
+
     def step_bytes(self, samples: int, max_samples_per_ray: int, threads: int) -> int:
         """The most memory that one step of training needs beside the parameters, if rays have so many samples in all,
         and each at most so many: here of the modular path, which keeps every intermediate of every sample."""

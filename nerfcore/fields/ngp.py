@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ EMBEDDING = 16
 MAX_CHUNK_RAYS = 256  # of the fused step
 CHUNK_SAMPLES = 1024  # of the fused step: what the second-level cache of a core holds, at about a kilobyte each
 MAX_LOG_DENSITY = 15.0  # exp(15) per unit is opaque over any step; beyond it float32 gradients overflow
+
+FIRST_DETAIL = 0.5  # share of the levels that are never held back: coarser ones alone draw fog
 
 TABLE_STORAGE = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -108,6 +112,11 @@ class NGPField(Field):
         gradients = {f"density_mlp.{i}": g for i, g in enumerate(density)}
         gradients |= {f"color_mlp.{i}": g for i, g in enumerate(color)}
         return loss, samples, weights, gradients | {"table": self.grad_table}
+
+    def hold_back(self, gradients, detail):
+        """Levels that are held back keep the values that they were drawn with, which are as good as zero."""
+        levels = math.ceil(self.levels.num_levels * (FIRST_DETAIL + (1 - FIRST_DETAIL) * detail))
+        gradients["table"][self.levels.offset[levels] :].zero_()
 
     def step_bytes(self, samples, max_samples_per_ray, threads):
         if not has_ngp_kernel(self.table, self.backend):

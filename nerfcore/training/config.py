@@ -11,6 +11,7 @@ from nerfcore.errors import NerfcoreError
 
 Preset = Literal["fast", "default", "best"]
 TableStorage = Literal["float32", "float16", "bfloat16"]
+Refine = Literal["none", "poses", "cameras"]
 Precision = Literal["float32", "tf32", "bf16", "fp16"]
 
 FIELD_PRESETS: dict[str, dict] = {
@@ -32,6 +33,7 @@ class TrainConfig:
     preset: Preset = "default"  # size of the field: fast is soonest fair, best is last to stop improving
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
+    refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
     seed: int = 0  # of every random number
     deterministic: bool = False  # the same bits from the same seed and steps; slower on a GPU, on a CPU they always are
     device: str = "auto"
@@ -53,8 +55,8 @@ class TrainConfig:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
         if self.preset not in FIELD_PRESETS:
             raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
-        for name, kinds in (("table_storage", get_args(TableStorage)), ("precision", get_args(Precision))):
-            if getattr(self, name) not in kinds:
-                raise NerfcoreError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
+        for name, kinds in (("table_storage", TableStorage), ("precision", Precision), ("refine", Refine)):
+            if getattr(self, name) not in get_args(kinds):
+                raise NerfcoreError(f"{name} must be one of {', '.join(get_args(kinds))}, got {getattr(self, name)!r}")
         if self.downscale < 1:
             raise NerfcoreError(f"downscale must be 1 or more, got {self.downscale}")

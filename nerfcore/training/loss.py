@@ -18,10 +18,13 @@ def photometric_loss(
 
     expected_samples: about how many samples the rays will have. capacity: room for so many samples, and no wait for a
     GPU (see :func:`~nerfcore.ops.march.march_rays`); rays that do not fit do not count. Returns the loss, the samples
-    that were looked at, their weights [S], and the gradient of each parameter by name.
+    that were looked at, their weights [S], and the gradient of each parameter by name; those of "origin" and
+    "direction" too where these require one, which no fused step gives.
     """
     rays = origin, direction
-    if (fused := field.fused_loss(*rays, lattice, jitter, background, truth, expected_samples)) is not None:
+    if not any(ray.requires_grad for ray in rays) and (
+        fused := field.fused_loss(*rays, lattice, jitter, background, truth, expected_samples)
+    ) is not None:
         return fused
     return modular_loss(field, *rays, lattice, jitter, background, truth, capacity, backend)
 
@@ -38,6 +41,7 @@ def modular_loss(
     if capacity is not None:
         error = error * samples.complete * (len(error) / samples.complete.sum().clamp(min=1))
     loss = error.mean()
-    names, parameters = zip(*field.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(loss, parameters)
-    return loss.detach(), samples, weights.detach(), dict(zip(names, gradients, strict=True))
+    wanted = dict(field.named_parameters())
+    wanted |= {name: ray for name, ray in (("origin", origin), ("direction", direction)) if ray.requires_grad}
+    gradients = torch.autograd.grad(loss, wanted.values())
+    return loss.detach(), samples, weights.detach(), dict(zip(wanted, gradients, strict=True))

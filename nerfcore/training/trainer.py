@@ -16,7 +16,7 @@ from torch import Tensor
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
 from nerfcore.errors import NerfcoreError
-from nerfcore.fields import FIELDS
+from nerfcore.fields import FIELDS, Field
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
 from nerfcore.ops._late import LateNumber
@@ -24,6 +24,7 @@ from nerfcore.ops.occupancy import SCATTERED
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching
+from nerfcore.training.cameras import REFINE_UNTIL, CameraRefinement, camera_rate, detail
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
 from nerfcore.training.loss import modular_loss, photometric_loss
 from nerfcore.training.optimizer import Adam
@@ -89,12 +90,18 @@ class Trainer:
             lambda x, radius: seen_by_a_camera(scene, scene.transform.to_world(x), radius / scene.transform.scale)
         )
         self.optimizer = Adam(self.field.named_parameters(), config.backend)
+        self.cameras = None
+        if config.refine != "none":
+            self.cameras = CameraRefinement(
+                scene.train, scene.transform, config.refine == "cameras", device, config.backend
+            )
         self.num_rays = config.min_rays
         self.steps = self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
         self.seconds_used, self.started = 0.0, time.perf_counter()
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.met = torch.zeros((), dtype=torch.float64, device=device)  # how many samples a ray of a step met
         self.met_late = LateNumber()
+        records = records and config.refine != "cameras"  # lenses are inverted until it is exact, which makes waits
         self.recorder = StepRecorder(records, self.generator, self.field.parameters())
 
     def _new_field(self):
@@ -124,21 +131,28 @@ class Trainer:
         early = self.steps < EARLY_STEPS
         if self.steps % OCCUPANCY_EVERY == 0:
             self._update_occupancy(early)
-        config, num_rays, stride = self.config, self.num_rays, march_stride(self.fraction)
+        config, num_rays, fraction = self.config, self.num_rays, self.fraction
+        stride, refines = march_stride(fraction), self.cameras is not None and fraction < REFINE_UNTIL
         if self.capacity:
             stride = 2 ** (math.ceil(2 * math.log2(stride)) / 2)
-        rate = cosine_decay(self.fraction, self.steps, config.learning_rate, config.final_learning_rate)
+        rate = cosine_decay(fraction, self.steps, config.learning_rate, config.final_learning_rate)
         self.optimizer.begin_step(rate)
-        self.recorder.run((num_rays, stride), partial(self._fit, num_rays, stride))
+        if refines:
+            self.cameras.optimizer.begin_step(camera_rate(fraction, self.steps))
+        how = num_rays, stride, detail(fraction) if refines else None
+        self.recorder.run(how, partial(self._fit, *how))
         self.steps += 1
         if self.capacity is None or self.steps % OCCUPANCY_EVERY == 0:
             self._follow_samples(early)
 
-    def _fit(self, num_rays: int, stride: float) -> None:
-        """The part of a step that is all on the device."""
+    def _fit(self, num_rays: int, stride: float, detail: float | None) -> None:
+        """The part of a step that is all on the device. detail: of the field, while cameras move; else None."""
         config = self.config
-        with _repeatable_sums(config.deterministic and self.recorder.records):
-            rays, pixel = self.pixels.sample(num_rays, self.generator)
+        with _repeatable_sums(config.deterministic and self.capacity is not None):
+            rays, pixel, image = self.pixels.sample(num_rays, self.generator)
+            if self.cameras is not None:
+                with torch.set_grad_enabled(detail is not None):
+                    rays = self.cameras(rays, image)
             jitter, background = self._random(num_rays), self._random(num_rays, 3)
             lattice = self.marching.lattice(self.occupancy, stride, self._most_samples_per_ray(num_rays))
             # the same random background behind picture and prediction: only what is really there can match it
@@ -150,6 +164,9 @@ class Trainer:
             self.loss.copy_(loss)
             if self.capacity is None:  # else looking would be waiting
                 self._stop_if_not_finite(gradients, batch)
+            if detail is not None:
+                self.cameras.step(rays, gradients)
+                self.field.hold_back(gradients, detail)
             self.occupancy.see(rays.origin, rays.direction, samples, weights)
             self.optimizer.step(gradients)
             self.met.copy_(samples.ray_offsets[-1] if samples.found is None else samples.found).div_(num_rays)
@@ -181,11 +198,12 @@ class Trainer:
         update, and one step."""
         field = sum(p.nbytes for p in self.field.parameters())
         longest = self._most_samples_per_ray(self.config.min_rays)
+        step_bytes = self.field.step_bytes if self.cameras is None else partial(Field.step_bytes, self.field)
         return {
             "photographs": self.pixels.nbytes,
             "field": 9 * field // 2,
             "occupancy": 40 * len(self.occupancy.density),
-            "step": self.field.step_bytes(self.capacity or MAX_SAMPLES, longest, torch.get_num_threads())
+            "step": step_bytes(self.capacity or MAX_SAMPLES, longest, torch.get_num_threads())
             + MAX_RAYS * 200,
         }
 
@@ -219,7 +237,8 @@ class Trainer:
 
     def model(self, header: dict) -> Model:
         """The field as it is now, ready to render and to be saved."""
-        views = [(f.name, f.camera, f.pose) for f in self.scene.train.frames]
+        frames = self.scene.train.frames if self.cameras is None else self.cameras.corrected_frames()
+        views = [(f.name, f.camera, f.pose) for f in frames]
         return Model(
             self.field, self.occupancy, self.marching, self.scene.transform, views, header, self.config.backend
         )
@@ -229,6 +248,7 @@ class Trainer:
         tensors = {f"field.{k}": v for k, v in self.field.state_dict().items()} | self.optimizer.state()
         tensors |= {"occupancy.density": self.occupancy.density, "occupancy.bits": self.occupancy.bits}
         tensors["occupancy.seen"] = self.occupancy.seen
+        tensors |= {} if self.cameras is None else self.cameras.state()
         tensors["generator"] = self.generator.get_state()
         return tensors, dict(
             config=asdict(self.config),
@@ -241,6 +261,8 @@ class Trainer:
     def load_state(self, tensors: dict[str, Tensor], description: dict) -> None:
         self.field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
         self.optimizer.load_state(tensors, description["steps"])
+        if self.cameras is not None:
+            self.cameras.load_state(tensors, description["steps"])
         self.occupancy.density.copy_(tensors["occupancy.density"])
         self.occupancy.bits.copy_(tensors["occupancy.bits"])
         self.occupancy.seen.copy_(tensors["occupancy.seen"])

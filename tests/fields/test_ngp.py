@@ -1,5 +1,5 @@
 """NGPField: memory of a step · shapes and ranges · backend = reference · gradients · normals by differences · what rebuilds
-it · tables in half precision · precision of products."""
+it · tables in half precision · precision of products · levels that are held back."""
 
 import copy
 import json
@@ -247,3 +247,13 @@ def test_a_step_needs_no_more_memory_than_stated(kernels):
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
     needed, bound = map(int, done.stdout.split())
     assert needed <= bound < 8 * needed
+
+
+@pytest.mark.parametrize(("detail", "levels"), [(0.0, 4), (0.3, 6), (1.0, 8)])
+def test_fine_levels_are_held_back(detail, levels):
+    field = small_field(num_levels=8)
+    gradients = {name: torch.ones_like(p) for name, p in field.named_parameters()}
+    field.hold_back(gradients, detail)
+    table, others = gradients.pop("table"), gradients.values()
+    learns = field.levels.offset[levels]
+    assert (table[:learns] == 1).all() and (table[learns:] == 0).all() and all((g == 1).all() for g in others)

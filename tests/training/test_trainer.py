@@ -37,15 +37,19 @@ def run(trainer: Trainer, until: int) -> Trainer:
 def same(ours: Trainer, theirs: Trainer) -> None:
     for (name, a), b in zip(ours.field.named_parameters(), theirs.field.parameters(), strict=True):
         assert torch.equal(a, b), f"{name} differs by up to {(a - b).abs().max()}"
+    if ours.cameras is not None:
+        assert torch.equal(ours.cameras.motion, theirs.cameras.motion) and ours.cameras.motion.abs().min() > 0
+        assert torch.equal(ours.cameras.intrinsics, theirs.cameras.intrinsics)
     assert torch.equal(ours.occupancy.density, theirs.occupancy.density) and torch.equal(
         ours.occupancy.bits, theirs.occupancy.bits
     )
     assert (ours.rays, ours.samples, ours.num_rays) == (theirs.rays, theirs.samples, theirs.num_rays)
 
 
-def test_same_seed_same_bits_for_any_number_of_threads(scene):
+@pytest.mark.parametrize("refine", ["none", "cameras"])
+def test_same_seed_same_bits_for_any_number_of_threads(scene, refine):
     threads, trained = torch.get_num_threads(), []
-    config = dataclasses.replace(SMALL, samples_per_step=1 << 15, min_rays=512, occupancy_resolution=64)
+    config = dataclasses.replace(SMALL, samples_per_step=1 << 15, min_rays=512, occupancy_resolution=64, refine=refine)
     try:
         for n in (1, 2, 2):
             torch.set_num_threads(n)
@@ -84,7 +88,8 @@ def as_on_a_gpu(monkeypatch):
     return trainer
 
 
-def test_nothing_in_training_waits_for_a_gpu(scene, as_on_a_gpu, monkeypatch):
+@pytest.mark.parametrize("refine", ["none", "poses"])
+def test_nothing_in_training_waits_for_a_gpu(scene, as_on_a_gpu, monkeypatch, refine):
     """Early steps and late ones, updates of the occupancy grid, and forgetting. What LateNumber reads is there; for cells
     outside of the grid only a CPU looks."""
     monkeypatch.setattr(trainer_module, "EARLY_STEPS", 32)
@@ -94,7 +99,8 @@ def test_nothing_in_training_waits_for_a_gpu(scene, as_on_a_gpu, monkeypatch):
         occupancy_module, "occupancy_update",
         lambda *tensors, backend: torch.ops.nerfcore.occupancy_update(*tensors),
     )
-    trainer, forgotten = run(as_on_a_gpu(scene, SMALL), 15), trainer_module.OccupancyGrid.forget_hidden
+    forgotten = trainer_module.OccupancyGrid.forget_hidden
+    trainer = run(as_on_a_gpu(scene, dataclasses.replace(SMALL, refine=refine)), 15)
     calls = []
     monkeypatch.setattr(
         trainer_module.OccupancyGrid, "forget_hidden", lambda self: calls.append(forgotten(self))
@@ -137,10 +143,13 @@ def test_another_seed_is_another_run(scene):
     assert not torch.equal(one.field.table, two.field.table)
 
 
-@pytest.mark.parametrize("table_storage", ["float32", "bfloat16"])
-def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(scene, monkeypatch, table_storage):
-    """Resumed early, at the change to late training, and between two times of forgetting hidden space."""
-    config = dataclasses.replace(SMALL, table_storage=table_storage)
+@pytest.mark.parametrize(
+    "settings", [{}, dict(table_storage="bfloat16"), dict(refine="cameras", steps=80)], ids=str
+)
+def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(scene, monkeypatch, settings):
+    """Resumed early, at the change to late training, and between two times of forgetting hidden space; where cameras
+    are refined, the last time after they came to rest."""
+    config = dataclasses.replace(SMALL, **settings)
     monkeypatch.setattr(trainer_module, "EARLY_STEPS", 32)
     monkeypatch.setattr(trainer_module, "FORGET_RAYS", 3000)
     states, trainer = {}, Trainer(scene, config)
