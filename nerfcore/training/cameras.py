@@ -1,4 +1,4 @@
-"""Corrections to cameras and exposures, learned together with the field."""
+"""Corrections to cameras, learned together with the field."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nerfcore.cameras.intrinsics import Camera
-from nerfcore.cameras.poses import rotation_exp
+from nerfcore.cameras.poses import rotation_angle, rotation_exp
 from nerfcore.data.scene import Frame, SceneTransform, Split
 from nerfcore.errors import SceneError
 from nerfcore.training.optimizer import Adam
@@ -20,7 +20,6 @@ BOX_MIDDLE = 0.5
 PRIOR = 1e-3
 """Weight of the mean squared correction (radians, box lengths, shares of the focal length) beside the photometric loss:
 what no photograph tells stays as it was given."""
-
 
 REFINE_UNTIL = 0.75
 """Share of the budget after which cameras stand still, and steps are as fast as they are without refinement."""
@@ -139,6 +138,18 @@ class CameraRefinement(nn.Module):
         poses = torch.cat([poses[:, :, :3], centre[:, :, None]], dim=-1).cpu()
         frames = zip(self.frames, self.camera_of.tolist(), poses, strict=True)
         return [replace(f, camera=self._corrected(f.camera, number), pose=pose) for f, number, pose in frames]
+
+    def changes(self) -> list[dict]:
+        """Of every image its name, how far its camera turned (degrees) and moved (world units), and the factor to its
+        focal lengths."""
+        corrected, given = self.corrected_frames(), self.frames
+        poses, before = (torch.stack([frame.pose for frame in frames]) for frames in (corrected, given))
+        turns = torch.rad2deg(rotation_angle(poses[:, :, :3], before[:, :, :3])).tolist()
+        shifts = (poses[:, :, 3] - before[:, :, 3]).norm(dim=-1).tolist()
+        return [
+            dict(name=new.name, turn=turn, shift=shift, focal=new.camera.fl_x / old.camera.fl_x)
+            for new, old, turn, shift in zip(corrected, given, turns, shifts, strict=True)
+        ]
 
     def state(self) -> dict[str, Tensor]:
         return dict(self.optimizer.parameters) | self.optimizer.state()

@@ -35,10 +35,13 @@ def write_report(
     ``rays_per_second`` and ``samples_per_second`` of metrics where present. history: dicts with ``seconds`` and any of
     ``train_psnr`` (dB, on training rays), ``loss``, ``rays_per_second``. pictures: the held-out views, values in
     [0, 1]; ``metrics["per_image"]`` holds name, psnr and ssim of each, in the same order. All get a line in the table,
-    and up to eight, evenly ranked from the best PSNR to the worst, are shown. Raises OutputError.
+    and up to eight, evenly ranked from the best PSNR to the worst, are shown. ``metrics["camera_changes"]``,
+    where there is one, says how far training moved each camera: name, turn (degrees), shift (world units), focal (a
+    factor). Raises OutputError.
     """
     metrics = dict(metrics)
     scores = metrics.pop("per_image", [])
+    changes = metrics.pop("camera_changes", [])
     ranked = sorted(range(len(scores)), key=lambda i: -scores[i]["psnr"])
     shown = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, min(MAX_PICTURES, len(ranked)))]
     title = str(config.get("scene") or metrics.get("scene") or "run")
@@ -48,6 +51,7 @@ def write_report(
         _section("Training", _curves(history, metrics)),
         _section("Held-out views", _gallery([(pictures[i], scores[i]) for i in shown], len(scores))),
         _section("Every held-out view", _score_table(scores)),
+        _section("Corrected cameras", _camera_table(changes)),
         _section("Configuration", _facts(config)),
         _section("Result and environment", _facts(metrics)),
     ]
@@ -211,6 +215,20 @@ def _score_table(scores: list[dict]) -> str:
     rows = "".join(f"<tr><td>{escape(score['name'])}{cells.format(**score)}" for score in scores)
     mean = {key: sum(score[key] for score in scores) / len(scores) for key in ("psnr", "ssim")}
     head = "<tr><th>view<th class=number>PSNR, dB<th class=number>SSIM"
+    foot = f"<tr><th>mean{cells.replace('td', 'th').format(**mean)}"
+    return f"<div class=scroll><table><thead>{head}<tbody>{rows}<tfoot>{foot}</table></div>"
+
+
+def _camera_table(changes: list[dict]) -> str:
+    """From the camera that turned most to the one that did least, and their means."""
+    if not changes:
+        return ""
+    cells = "<td class=number>{turn:.3f}<td class=number>{shift:.4g}<td class=number>{focal:.4f}"
+    ranked = sorted(changes, key=lambda change: -change["turn"])
+    rows = "".join(f"<tr><td>{escape(change['name'])}{cells.format(**change)}" for change in ranked)
+    mean = {key: sum(change[key] for change in changes) / len(changes) for key in ("turn", "shift", "focal")}
+    columns = ("turned, degrees", "moved, world units", "focal length, times")
+    head = "<tr><th>view" + "".join(f"<th class=number>{column}" for column in columns)
     foot = f"<tr><th>mean{cells.replace('td', 'th').format(**mean)}"
     return f"<div class=scroll><table><thead>{head}<tbody>{rows}<tfoot>{foot}</table></div>"
 

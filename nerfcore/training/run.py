@@ -102,6 +102,7 @@ def train(
     run.metrics = dict(
         schema=SCHEMA,
         **evaluation.metrics,
+        **({} if trainer.cameras is None else dict(camera_changes=trainer.cameras.changes())),
         steps=trainer.steps,
         train_seconds=train_seconds,
         rays_per_second=trainer.rays / train_seconds,
@@ -115,8 +116,9 @@ def train(
         scene=scene.name,
         split=scene.split_rule,
     )
+    of_images = "per_image", "camera_changes"
     run.history.append(
-        {k: v for k, v in run.metrics.items() if k != "per_image"} | dict(seconds=train_seconds, step=trainer.steps)
+        {k: v for k, v in run.metrics.items() if k not in of_images} | dict(seconds=train_seconds, step=trainer.steps)
     )
     if out is not None:
         write_file(out / "metrics.jsonl", "".join(json.dumps(h) + "\n" for h in run.history))

@@ -111,6 +111,16 @@ def test_curves_survive_odd_values(tmp_path, value):
     report(tmp_path, count=1, history=[{"seconds": s, "loss": value, "train_psnr": value} for s in (1.0, 2.0)])
 
 
+def test_corrected_cameras_are_listed(tmp_path):
+    changes = [dict(name=f"<{i}>", turn=0.25 * i, shift=0.001 * i, focal=1 + 0.01 * i) for i in range(3)]
+    path = write_report(tmp_path / "report.html", CONFIG, METRICS | {"camera_changes": changes}, [], [])
+    texts = Page(path.read_text(encoding="utf-8")).texts
+    assert [text for text in texts if re.fullmatch(r"<\d>", text)] == ["<2>", "<1>", "<0>"]
+    assert "Corrected cameras" in texts
+    at = texts.index("mean")
+    assert [text for text in texts[at:] if text][1:4] == ["0.250", "0.001", "1.0100"]
+
+
 def test_unwritable_report(tmp_path):
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OutputError, match="cannot be written"):

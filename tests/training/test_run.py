@@ -102,3 +102,14 @@ def test_resume_with_another_configuration(scene, finished, other):
 def test_unknown_field_is_told_in_words(scene):
     with pytest.raises(NerfcoreError, match="there is no field 'nerf'"):
         nerfcore.train(scene, steps=1, field="nerf", **SMALL)
+
+
+def test_a_run_that_refines_cameras_tells_and_keeps_what_it_found(scene, tmp_path):
+    run = nerfcore.train(scene, tmp_path, steps=20, refine="cameras", **SMALL)
+    changes = json.loads((tmp_path / "metrics.json").read_text())["camera_changes"]
+    assert [change["name"] for change in changes] == [frame.name for frame in scene.train.frames]
+    assert all(0 < change["turn"] < 10 and change["shift"] > 0 and change["focal"] != 1 for change in changes)
+    assert "camera_changes" not in (tmp_path / "metrics.jsonl").read_text()
+    assert "Corrected cameras" in (tmp_path / "report.html").read_text()
+    for kept, found, frame in zip(nerfcore.load(tmp_path).cameras, run.model.cameras, scene.train.frames, strict=True):
+        assert kept[:2] == found[:2] and torch.equal(kept[2], found[2]) and not torch.equal(found[2], frame.pose)
