@@ -1,4 +1,4 @@
-"""Corrections to cameras, learned together with the field."""
+"""Corrections to cameras and exposures, learned together with the field."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.poses import rotation_angle, rotation_exp
 from nerfcore.data.scene import Frame, SceneTransform, Split
 from nerfcore.errors import SceneError
+from nerfcore.training.config import Refine
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.schedule import cosine_decay
 from nerfcore.types import Rays
@@ -30,19 +31,17 @@ DETAIL_AT = 0.4
 FIRST_RATE, LAST_RATE = 1e-3, 1e-5
 """Of corrections, in radians and box lengths a step."""
 
-
-def camera_rate(fraction: float, step: int) -> float:
-    """Learning rate of corrections after a share of the budget."""
-    return cosine_decay(fraction / REFINE_UNTIL, step, FIRST_RATE, LAST_RATE)
+EXPOSURE_UNIT = 5.0
+"""What the logarithm of an exposure is counted in: it is larger than an angle, and learns at the same rate."""
 
 
-def detail(fraction: float) -> float:
-    """Share of its scales, in eighths, at which a field learns after a share of the budget."""
-    return min(math.floor(8 * fraction / DETAIL_AT) / 8, 1.0)
+CHANGES = ("name", "turn", "shift", "focal", "exposure")
 
 
 class CameraRefinement(nn.Module):
     """Corrections to the cameras of a split, which start at zero. All lengths are those of the box.
+
+    refine says what of a camera is corrected: "poses", "cameras" (intrinsics as well) or "none" (exposures alone).
 
     motion [N, 6], in so(3) x R³: a camera turns by ``w = motion[:3]`` and moves by ``v = motion[3:]``, in its own axes
     (on the right of its pose): ``x -> exp(w) (x - p) + p + v`` before the given pose. The pivot p is the point on its
@@ -54,13 +53,16 @@ class CameraRefinement(nn.Module):
     intrinsics [K, 3], where wanted, for each distinct camera of the split: the logarithm of a factor to its focal
     lengths, and a shift of its centre, right and down, in focal lengths.
 
+    exposure [N, 3], where wanted: the logarithm of the factor by which a picture shows each channel brighter than the
+    field does, in EXPOSURE_UNIT. The field has the mean exposure, in which held-out views are judged.
+
     Photographs do not tell where a capture as a whole is: of all motions, a common similarity (seven numbers, to first
     order) is taken out, so that field and cameras do not drift together.
     """
 
     def __init__(
-        self, split: Split, transform: SceneTransform, intrinsics: bool = False, device: str = "cpu",
-        backend: str = "auto",
+        self, split: Split, transform: SceneTransform, refine: Refine = "poses", exposure: bool = False,
+        device: str = "cpu", backend: str = "auto",
     ):
         super().__init__()
         self.frames, self.transform = split.frames, transform
@@ -72,14 +74,16 @@ class CameraRefinement(nn.Module):
             self.register_buffer(name, value.float(), persistent=False)
         common = _common_motions(rotation, centre, pivot).float()
         self.register_buffer("common", common, persistent=False)
-        self.motion = nn.Parameter(torch.zeros(len(self.frames), 6))
         cameras, camera_of = _distinct([frame.camera for frame in self.frames])
         self.lenses, lens_of = _distinct([frame.camera.lens for frame in self.frames])
-        if intrinsics and not all(lens.is_central for lens in self.lenses):
+        if refine == "cameras" and not all(lens.is_central for lens in self.lenses):
             raise SceneError("the intrinsics of cameras with parallel rays cannot be refined; refine poses alone")
         self.register_buffer("camera_of", camera_of, persistent=False)
         self.register_buffer("lens_of", lens_of, persistent=False)
-        self.intrinsics = nn.Parameter(torch.zeros(len(cameras), 3)) if intrinsics else None
+        images = len(self.frames)
+        self.motion = nn.Parameter(torch.zeros(images, 6)) if refine != "none" else None
+        self.intrinsics = nn.Parameter(torch.zeros(len(cameras), 3)) if refine == "cameras" else None
+        self.exposure = nn.Parameter(torch.zeros(images, 3)) if exposure else None
         self.to(device)
         self.optimizer = Adam(self.named_parameters(prefix="cameras"), backend)
 
@@ -97,7 +101,9 @@ class CameraRefinement(nn.Module):
         return torch.cat([self.rotation @ turn, centre[:, :, None]], dim=-1)
 
     def forward(self, rays: Rays, image: Tensor) -> Rays:
-        """Corrected rays of images [R], which begin in the box; differentiable in the parameters."""
+        """Corrected rays of images [R], which begin in the box; differentiable in motion and intrinsics."""
+        if self.motion is None:
+            return rays
         given = self.rotation[image].mT
         origin = (given @ (rays.origin - self.centre[image])[:, :, None]).squeeze(-1)
         direction = (given @ rays.direction[:, :, None]).squeeze(-1)
@@ -118,21 +124,44 @@ class CameraRefinement(nn.Module):
             corrected = corrected.index_copy(0, chosen, lifted.to(direction))
         return corrected
 
+    def dimming(self, image: Tensor) -> Tensor:
+        """[R, 3]: factors that bring pictures to the mean exposure, for rays of images [R]; differentiable."""
+        if self.exposure is None:
+            return torch.ones_like(self.centre[image])
+        return (1 / self.gains()).index_select(0, image)
+
+    def gains(self) -> Tensor:
+        """[N, 3]: by how much pictures are brighter than the field."""
+        return torch.exp(EXPOSURE_UNIT * (self.exposure - self.exposure.mean(0)))
+
     def penalty(self) -> Tensor:
         """What keeps corrections small, beside the photometric loss."""
-        values = [self.corrections(), *([] if self.intrinsics is None else [self.intrinsics])]
-        return PRIOR * sum(value.square().mean() for value in values)
+        corrections = None if self.motion is None else self.corrections()
+        values = corrections, self.intrinsics, self.exposure
+        return PRIOR * sum(value.square().mean() for value in values if value is not None)
 
-    def step(self, rays: Rays, gradients: dict[str, Tensor]) -> None:
-        """Moves the cameras by what the loss says of their rays: gradients of "origin" and "direction" are taken out
-        of ``gradients``."""
-        parameters, along = self.optimizer.parameters, [gradients.pop("origin"), gradients.pop("direction"), None]
-        own = torch.autograd.grad([rays.origin, rays.direction, self.penalty()], parameters.values(), along)
+    def begin_step(self, fraction: float, step: int) -> float | None:
+        """Sets what differs from step to step, after a share of the budget. Returns the share of its scales, in
+        eighths, at which the field should learn; None once cameras stand still."""
+        if fraction >= REFINE_UNTIL:
+            return None
+        self.optimizer.begin_step(cosine_decay(fraction / REFINE_UNTIL, step, FIRST_RATE, LAST_RATE))
+        return 1.0 if self.motion is None else min(math.floor(8 * fraction / DETAIL_AT) / 8, 1.0)
+
+    def step(self, corrected: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
+        """Moves the cameras by what the loss says of corrected values, by name, whose gradients are taken out of
+        ``gradients``."""
+        parameters = self.optimizer.parameters
+        names = [name for name in corrected if name in gradients]
+        values, along = [corrected[name] for name in names], [gradients.pop(name) for name in names]
+        own = torch.autograd.grad([*values, self.penalty()], parameters.values(), [*along, None])
         self.optimizer.step(dict(zip(parameters, own, strict=True)))
 
     @torch.no_grad()
     def corrected_frames(self) -> list[Frame]:
         """The frames with camera and pose, in the world, as they are now."""
+        if self.motion is None:
+            return self.frames
         poses = self.poses()
         centre = self.transform.to_world(poses[:, :, 3])
         poses = torch.cat([poses[:, :, :3], centre[:, :, None]], dim=-1).cpu()
@@ -140,16 +169,16 @@ class CameraRefinement(nn.Module):
         return [replace(f, camera=self._corrected(f.camera, number), pose=pose) for f, number, pose in frames]
 
     def changes(self) -> list[dict]:
-        """Of every image its name, how far its camera turned (degrees) and moved (world units), and the factor to its
-        focal lengths."""
+        """Of every image its name, how far its camera turned (degrees) and moved (world units), and the factors to its
+        focal lengths and to its exposure, the mean of the channels."""
         corrected, given = self.corrected_frames(), self.frames
         poses, before = (torch.stack([frame.pose for frame in frames]) for frames in (corrected, given))
         turns = torch.rad2deg(rotation_angle(poses[:, :, :3], before[:, :, :3])).tolist()
         shifts = (poses[:, :, 3] - before[:, :, 3]).norm(dim=-1).tolist()
-        return [
-            dict(name=new.name, turn=turn, shift=shift, focal=new.camera.fl_x / old.camera.fl_x)
-            for new, old, turn, shift in zip(corrected, given, turns, shifts, strict=True)
-        ]
+        focals = [new.camera.fl_x / old.camera.fl_x for new, old in zip(corrected, given, strict=True)]
+        exposures = [1.0] * len(given) if self.exposure is None else self.gains().mean(1).tolist()
+        columns = [frame.name for frame in given], turns, shifts, focals, exposures
+        return [dict(zip(CHANGES, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def state(self) -> dict[str, Tensor]:
         return dict(self.optimizer.parameters) | self.optimizer.state()

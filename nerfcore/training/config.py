@@ -34,6 +34,7 @@ class TrainConfig:
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
+    exposure: bool = False  # a factor to each colour of each photograph is learned: for cameras set to automatic
     seed: int = 0  # of every random number
     deterministic: bool = False  # the same bits from the same seed and steps; slower on a GPU, on a CPU they always are
     device: str = "auto"

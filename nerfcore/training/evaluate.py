@@ -29,7 +29,7 @@ def evaluate(model: Model, scene: Scene | Split, background: str = "white") -> E
 
     Where training corrected cameras, the held-out views of a scene follow: their poses by the similarity that brings
     the given centres of the training cameras to the corrected ones, their intrinsics where a training view has the
-    same. Their photographs have no part in that.
+    same. Their photographs have no part in that, and are judged in the mean exposure of the training views.
     """
     split, frames = (scene.test, _followed(model, scene)) if isinstance(scene, Scene) else (scene, scene.frames)
     color, pictures, per_image = torch.tensor(background_rgb(background)), [], []

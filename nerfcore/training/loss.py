@@ -18,15 +18,14 @@ def photometric_loss(
 
     expected_samples: about how many samples the rays will have. capacity: room for so many samples, and no wait for a
     GPU (see :func:`~nerfcore.ops.march.march_rays`); rays that do not fit do not count. Returns the loss, the samples
-    that were looked at, their weights [S], and the gradient of each parameter by name; those of "origin" and
-    "direction" too where these require one, which no fused step gives.
+    that were looked at, their weights [S], and the gradient of each parameter by name; also that
+    of "origin", "direction", "background" and "truth" where these require one, which no fused step gives.
     """
-    rays = origin, direction
-    if not any(ray.requires_grad for ray in rays) and (
-        fused := field.fused_loss(*rays, lattice, jitter, background, truth, expected_samples)
-    ) is not None:
+    batch = origin, direction, lattice, jitter, background, truth
+    fits_alone = not any(given.requires_grad for given in (origin, direction, background, truth))
+    if fits_alone and (fused := field.fused_loss(*batch, expected_samples)) is not None:
         return fused
-    return modular_loss(field, *rays, lattice, jitter, background, truth, capacity, backend)
+    return modular_loss(field, *batch, capacity, backend)
 
 
 def modular_loss(
@@ -42,6 +41,7 @@ def modular_loss(
         error = error * samples.complete * (len(error) / samples.complete.sum().clamp(min=1))
     loss = error.mean()
     wanted = dict(field.named_parameters())
-    wanted |= {name: ray for name, ray in (("origin", origin), ("direction", direction)) if ray.requires_grad}
+    of_rays = dict(origin=origin, direction=direction, background=background, truth=truth)
+    wanted |= {name: given for name, given in of_rays.items() if given.requires_grad}
     gradients = torch.autograd.grad(loss, wanted.values())
     return loss.detach(), samples, weights.detach(), dict(zip(wanted, gradients, strict=True))

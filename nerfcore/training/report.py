@@ -22,6 +22,13 @@ MAX_SIDE = 480  # pixels
 ERROR_FULL_SCALE = 0.2  # mean absolute error of a pixel that gets the last colour of the map
 ERROR_MAP = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))  # "inferno"
 
+CAMERA_COLUMNS = {
+    "turn": ("turned, degrees", ".3f"),
+    "shift": ("moved, world units", ".4g"),
+    "focal": ("focal length, times", ".4f"),
+    "exposure": ("exposure, times", ".3f"),
+}
+
 Picture = tuple[str, Tensor, Tensor]  # name, truth [H, W, 3], prediction [H, W, 3]
 Point = tuple[float, float]
 
@@ -36,8 +43,8 @@ def write_report(
     ``train_psnr`` (dB, on training rays), ``loss``, ``rays_per_second``. pictures: the held-out views, values in
     [0, 1]; ``metrics["per_image"]`` holds name, psnr and ssim of each, in the same order. All get a line in the table,
     and up to eight, evenly ranked from the best PSNR to the worst, are shown. ``metrics["camera_changes"]``,
-    where there is one, says how far training moved each camera: name, turn (degrees), shift (world units), focal (a
-    factor). Raises OutputError.
+    where there is one, says how far training moved each camera: name, turn (degrees), shift (world units), focal
+    and exposure (factors). Raises OutputError.
     """
     metrics = dict(metrics)
     scores = metrics.pop("per_image", [])
@@ -223,14 +230,16 @@ def _camera_table(changes: list[dict]) -> str:
     """From the camera that turned most to the one that did least, and their means."""
     if not changes:
         return ""
-    cells = "<td class=number>{turn:.3f}<td class=number>{shift:.4g}<td class=number>{focal:.4f}"
+
+    def row(tag: str, name: str, change: dict) -> str:
+        cells = (f"<{tag} class=number>{change[key]:{digits}}" for key, (_, digits) in CAMERA_COLUMNS.items())
+        return f"<tr><{tag}>{escape(name)}{''.join(cells)}"
+
     ranked = sorted(changes, key=lambda change: -change["turn"])
-    rows = "".join(f"<tr><td>{escape(change['name'])}{cells.format(**change)}" for change in ranked)
-    mean = {key: sum(change[key] for change in changes) / len(changes) for key in ("turn", "shift", "focal")}
-    columns = ("turned, degrees", "moved, world units", "focal length, times")
-    head = "<tr><th>view" + "".join(f"<th class=number>{column}" for column in columns)
-    foot = f"<tr><th>mean{cells.replace('td', 'th').format(**mean)}"
-    return f"<div class=scroll><table><thead>{head}<tbody>{rows}<tfoot>{foot}</table></div>"
+    mean = {key: sum(change[key] for change in changes) / len(changes) for key in CAMERA_COLUMNS}
+    head = "<tr><th>view" + "".join(f"<th class=number>{title}" for title, _ in CAMERA_COLUMNS.values())
+    rows = "".join(row("td", change["name"], change) for change in ranked)
+    return f"<div class=scroll><table><thead>{head}<tbody>{rows}<tfoot>{row('th', 'mean', mean)}</table></div>"
 
 
 def _facts(values: dict) -> str:

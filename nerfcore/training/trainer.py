@@ -24,7 +24,7 @@ from nerfcore.ops.occupancy import SCATTERED
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching
-from nerfcore.training.cameras import REFINE_UNTIL, CameraRefinement, camera_rate, detail
+from nerfcore.training.cameras import CameraRefinement
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
 from nerfcore.training.loss import modular_loss, photometric_loss
 from nerfcore.training.optimizer import Adam
@@ -91,9 +91,9 @@ class Trainer:
         )
         self.optimizer = Adam(self.field.named_parameters(), config.backend)
         self.cameras = None
-        if config.refine != "none":
+        if config.refine != "none" or config.exposure:
             self.cameras = CameraRefinement(
-                scene.train, scene.transform, config.refine == "cameras", device, config.backend
+                scene.train, scene.transform, config.refine, config.exposure, device, config.backend
             )
         self.num_rays = config.min_rays
         self.steps = self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
@@ -132,14 +132,13 @@ class Trainer:
         if self.steps % OCCUPANCY_EVERY == 0:
             self._update_occupancy(early)
         config, num_rays, fraction = self.config, self.num_rays, self.fraction
-        stride, refines = march_stride(fraction), self.cameras is not None and fraction < REFINE_UNTIL
+        stride = march_stride(fraction)
         if self.capacity:
             stride = 2 ** (math.ceil(2 * math.log2(stride)) / 2)
         rate = cosine_decay(fraction, self.steps, config.learning_rate, config.final_learning_rate)
         self.optimizer.begin_step(rate)
-        if refines:
-            self.cameras.optimizer.begin_step(camera_rate(fraction, self.steps))
-        how = num_rays, stride, detail(fraction) if refines else None
+        detail = None if self.cameras is None else self.cameras.begin_step(fraction, self.steps)
+        how = num_rays, stride, detail
         self.recorder.run(how, partial(self._fit, *how))
         self.steps += 1
         if self.capacity is None or self.steps % OCCUPANCY_EVERY == 0:
@@ -150,13 +149,14 @@ class Trainer:
         config = self.config
         with _repeatable_sums(config.deterministic and self.capacity is not None):
             rays, pixel, image = self.pixels.sample(num_rays, self.generator)
-            if self.cameras is not None:
-                with torch.set_grad_enabled(detail is not None):
-                    rays = self.cameras(rays, image)
             jitter, background = self._random(num_rays), self._random(num_rays, 3)
             lattice = self.marching.lattice(self.occupancy, stride, self._most_samples_per_ray(num_rays))
             # the same random background behind picture and prediction: only what is really there can match it
             truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
+            if self.cameras is not None:
+                with torch.set_grad_enabled(detail is not None):
+                    rays, dimming = self.cameras(rays, image), self.cameras.dimming(image)
+                    background, truth = dimming * background, dimming * truth
             batch = self.field, rays.origin, rays.direction, lattice, jitter, background, truth
             loss, samples, weights, gradients = photometric_loss(
                 *batch, self.samples_per_step, self.capacity, config.backend
@@ -165,7 +165,8 @@ class Trainer:
             if self.capacity is None:  # else looking would be waiting
                 self._stop_if_not_finite(gradients, batch)
             if detail is not None:
-                self.cameras.step(rays, gradients)
+                of_rays = dict(origin=rays.origin, direction=rays.direction, background=background, truth=truth)
+                self.cameras.step(of_rays, gradients)
                 self.field.hold_back(gradients, detail)
             self.occupancy.see(rays.origin, rays.direction, samples, weights)
             self.optimizer.step(gradients)

@@ -40,7 +40,7 @@ def with_lenses(scene, *lenses):
 
 def refinement(scene, intrinsics: bool, size: float = 0.0) -> CameraRefinement:
     """With random corrections of a size, in float64."""
-    cameras = CameraRefinement(scene.train, scene.transform, intrinsics).double()
+    cameras = CameraRefinement(scene.train, scene.transform, "cameras" if intrinsics else "poses").double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in cameras.parameters():
@@ -106,23 +106,24 @@ def test_gradients_of_the_loss_to_rays_against_finite_differences():
     jitter, background, truth = (torch.rand(2, *c, generator=generator).double() for c in ((), (3,), (3,)))
     samples = sample_rays(origin, direction, lattice, jitter, backend="reference")
 
-    def loss(origin, direction):
+    def loss(origin, direction, background, truth):
         rgb, opacity, *_ = render_samples(field, origin, direction, samples, "reference")
         return (rgb + (1 - opacity[:, None]) * background - truth).square().mean()
 
-    rays = [origin.clone().requires_grad_(), direction.clone().requires_grad_()]
-    batch = field, *rays, lattice, jitter, background, truth
+    inputs = dict(origin=origin, direction=direction, background=background, truth=truth)
+    rays = [given.clone().requires_grad_() for given in inputs.values()]
+    batch = field, *rays[:2], lattice, jitter, *rays[2:]
     *_, gradients = modular_loss(*batch, backend="reference")
     *_, same = photometric_loss(*batch, expected_samples=100, backend="reference")
-    for k, name in enumerate(("origin", "direction")):
+    for name in inputs:
         assert torch.equal(gradients[name], same[name])
         for ray in range(2):
             for axis in range(3):
                 values = []
                 for step in (-1e-6, 1e-6):
-                    moved = [origin.clone(), direction.clone()]
-                    moved[k][ray, axis] += step
-                    values.append(loss(*moved).item())
+                    moved = {name: given.clone() for name, given in inputs.items()}
+                    moved[name][ray, axis] += step
+                    values.append(loss(**moved).item())
                 assert gradients[name][ray, axis] == pytest.approx((values[1] - values[0]) / 2e-6, rel=1e-4, abs=1e-9)
 
 
@@ -196,7 +197,7 @@ def test_wrong_intrinsics_are_found_again(scene):
     camera = dataclasses.replace(true, fl_x=1.05 * true.fl_x, fl_y=1.05 * true.fl_y, cx=true.cx + 0.5)
     wrong = with_frames(scene, lambda i, frame: dict(camera=camera))
     trainer.pixels = PixelSampler(wrong.train, transform=scene.transform)
-    trainer.cameras = cameras = CameraRefinement(wrong.train, scene.transform, intrinsics=True)
+    trainer.cameras = cameras = CameraRefinement(wrong.train, scene.transform, "cameras")
     del cameras.optimizer.parameters["cameras.motion"]
     trainer.field.hold_back = lambda gradients, detail: [gradient.zero_() for gradient in gradients.values()]
     for _ in range(60):
@@ -210,4 +211,21 @@ def test_wrong_intrinsics_are_found_again(scene):
 def test_intrinsics_of_parallel_rays_are_refused(scene):
     scene = with_lenses(scene, Orthographic())
     with pytest.raises(SceneError, match="parallel rays cannot be refined; refine poses alone"):
-        CameraRefinement(scene.train, scene.transform, intrinsics=True)
+        CameraRefinement(scene.train, scene.transform, "cameras")
+
+
+def test_exposures_are_found_again(scene):
+    """Every photograph has its colours multiplied by factors of its own, between 0.6 and 1."""
+    train = scene.train
+    gains = 0.6 + 0.4 * torch.rand(len(train), 3, generator=torch.Generator().manual_seed(3))
+    image = torch.repeat_interleave(torch.arange(len(train)), train.offsets.diff())
+    pixels = train.pixels.clone()
+    pixels[:, :3] = (pixels[:, :3] * gains[image]).round().to(pixels.dtype)
+    dimmed = dataclasses.replace(scene, train=dataclasses.replace(train, pixels=pixels))
+    cameras = trained(dimmed, exposure=True).cameras
+    assert cameras.motion is None and cameras.intrinsics is None and cameras.corrected_frames() is train.frames
+    relative = gains / gains.log().mean(0).exp()
+    found = cameras.gains().detach()
+    assert (found / relative).log().abs().mean() < 0.2 * relative.log().abs().mean()
+    assert torch.allclose(found.log().mean(0), torch.zeros(3), atol=1e-6)
+    assert [change["exposure"] for change in cameras.changes()] == pytest.approx(found.mean(1).tolist())

@@ -112,13 +112,13 @@ def test_curves_survive_odd_values(tmp_path, value):
 
 
 def test_corrected_cameras_are_listed(tmp_path):
-    changes = [dict(name=f"<{i}>", turn=0.25 * i, shift=0.001 * i, focal=1 + 0.01 * i) for i in range(3)]
+    changes = [dict(name=f"<{i}>", turn=0.25 * i, shift=0.001 * i, focal=1 + 0.01 * i, exposure=1.0) for i in range(3)]
     path = write_report(tmp_path / "report.html", CONFIG, METRICS | {"camera_changes": changes}, [], [])
     texts = Page(path.read_text(encoding="utf-8")).texts
     assert [text for text in texts if re.fullmatch(r"<\d>", text)] == ["<2>", "<1>", "<0>"]
     assert "Corrected cameras" in texts
     at = texts.index("mean")
-    assert [text for text in texts[at:] if text][1:4] == ["0.250", "0.001", "1.0100"]
+    assert [text for text in texts[at:] if text][1:5] == ["0.250", "0.001", "1.0100", "1.000"]
 
 
 def test_unwritable_report(tmp_path):
