@@ -22,6 +22,8 @@ class Eval(Hardware, UsesModel):
     """Size of the photos, one K-th; default: as in training."""
     background: Background = "white"
     """What RGBA photos and the model are composited on."""
+    settle: bool = False
+    """First move held-out cameras to where the model explains their photographs best."""
     json: Path | None = None
     """Also write the scores, image by image, to this file."""
 
@@ -33,7 +35,7 @@ class Eval(Hardware, UsesModel):
         model = nerfcore.load(self.model, self.device, self.backend)
         downscale = self.downscale or model.header["config"]["downscale"]
         scene = nerfcore.load_scene(self.scene or self.scene_of_run(), downscale)
-        metrics = nerfcore.evaluate(model, scene, self.background).metrics
+        metrics = nerfcore.evaluate(model, scene, self.background, self.settle).metrics
         for image in metrics["per_image"]:
             print(f"{image['psnr']:6.2f} dB  {image['ssim']:.4f}  {image['name']}")
         print_table(score_rows(metrics))

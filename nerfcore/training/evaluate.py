@@ -8,10 +8,15 @@ import torch
 from torch import Tensor
 
 from nerfcore.cameras.alignment import Similarity
+from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Frame, Scene, Split
 from nerfcore.errors import SceneError
 from nerfcore.metrics.image import psnr, ssim
 from nerfcore.renderer.model import Model, background_rgb
+from nerfcore.training.cameras import REFINE_UNTIL, CameraRefinement
+from nerfcore.training.loss import modular_loss, over
+
+SETTLE_STEPS, SETTLE_RAYS = 300, 4096
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,9 @@ class Evaluation:
     pictures: list[tuple[str, Tensor, Tensor]]
 
 
-def evaluate(model: Model, scene: Scene | Split, background: str = "white") -> Evaluation:
+def evaluate(
+    model: Model, scene: Scene | Split, background: str = "white", settle: bool = False
+) -> Evaluation:
     """PSNR and SSIM on the held-out views: means over images of the per-image value, on sRGB values in [0, 1]; RGBA
     truth is composited on ``background``, predictions are clipped and not quantised. Ignored pixels do not count, and
     are background in both pictures.
@@ -30,13 +37,18 @@ def evaluate(model: Model, scene: Scene | Split, background: str = "white") -> E
     Where training corrected cameras, the held-out views of a scene follow: their poses by the similarity that brings
     the given centres of the training cameras to the corrected ones, their intrinsics where a training view has the
     same. Their photographs have no part in that, and are judged in the mean exposure of the training views.
+
+    settle: cameras first move to where the field, which stays as it is, explains their photographs best. This takes
+    the errors of their poses out of the score, and those photographs are then no longer unseen: ``settled`` in the
+    metrics says so.
     """
     split, frames = (scene.test, _followed(model, scene)) if isinstance(scene, Scene) else (scene, scene.frames)
+    if settle:
+        frames = _settled(model, replace(split, frames=frames))
     color, pictures, per_image = torch.tensor(background_rgb(background)), [], []
     for i, frame in enumerate(frames):
         truth = split.image(i)
-        if truth.shape[-1] == 4:
-            truth = torch.lerp(color.expand_as(truth[..., :3]), truth[..., :3], truth[..., 3:])
+        truth = over(color.expand_as(truth[..., :3]), truth)
         prediction = model.render_image(frame.camera, frame.pose, background)["rgb"].clamp(0, 1)
         ignored = split.ignored(i)
         scores = {score.__name__: score(prediction, truth, ignored) for score in (psnr, ssim)}
@@ -46,7 +58,8 @@ def evaluate(model: Model, scene: Scene | Split, background: str = "white") -> E
         pictures.append((frame.name, truth, prediction))
     mean = {k: sum(p[k] for p in per_image) / max(len(per_image), 1) for k in ("psnr", "ssim")}
     return Evaluation(
-        dict(**mean, num_eval_images=len(per_image), background=background, per_image=per_image), pictures
+        dict(**mean, num_eval_images=len(per_image), background=background, settled=settle, per_image=per_image),
+        pictures,
     )
 
 
@@ -68,3 +81,22 @@ def _followed(model: Model, scene: Scene) -> list[Frame]:
     except SceneError:  # cameras on a line: what they have in common was taken out of their corrections
         return frames
     return [replace(frame, pose=moved.poses(frame.pose)) for frame in frames]
+
+
+def _settled(model: Model, split: Split) -> list[Frame]:
+    """The frames of a split where the field explains their photographs best."""
+    pixels = PixelSampler(split, model.device, model.transform)
+    cameras = CameraRefinement(split, model.transform, device=model.device, backend=model.backend)
+    generator, lattice = torch.Generator(model.device).manual_seed(0), model.marching.lattice(model.occupancy)
+    for step in range(SETTLE_STEPS):
+        cameras.begin_step(REFINE_UNTIL * step / SETTLE_STEPS, step)
+        rays, pixel, image = pixels.sample(SETTLE_RAYS, generator)
+        rays = cameras(rays, image)
+        jitter, *background = torch.rand(4, SETTLE_RAYS, generator=generator, device=model.device)
+        background = torch.stack(background, dim=-1)
+        truth = over(background, pixel)
+        *_, gradients = modular_loss(
+            model.field, rays.origin, rays.direction, lattice, jitter, background, truth, backend=model.backend
+        )
+        cameras.step(dict(origin=rays.origin, direction=rays.direction), gradients)
+    return cameras.corrected_frames()

@@ -45,3 +45,8 @@ def modular_loss(
     wanted |= {name: given for name, given in of_rays.items() if given.requires_grad}
     gradients = torch.autograd.grad(loss, wanted.values())
     return loss.detach(), samples, weights.detach(), dict(zip(wanted, gradients, strict=True))
+
+
+def over(background: Tensor, pixel: Tensor) -> Tensor:
+    """Pixels [..., 3], or [..., 4] with straight alpha last, over a background [..., 3]."""
+    return pixel if pixel.shape[-1] == 3 else torch.lerp(background, pixel[..., :3], pixel[..., 3:])

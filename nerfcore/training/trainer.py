@@ -26,7 +26,7 @@ from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching
 from nerfcore.training.cameras import CameraRefinement
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
-from nerfcore.training.loss import modular_loss, photometric_loss
+from nerfcore.training.loss import modular_loss, over, photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.recorder import StepRecorder
 from nerfcore.training.schedule import cosine_decay
@@ -152,7 +152,7 @@ class Trainer:
             jitter, background = self._random(num_rays), self._random(num_rays, 3)
             lattice = self.marching.lattice(self.occupancy, stride, self._most_samples_per_ray(num_rays))
             # the same random background behind picture and prediction: only what is really there can match it
-            truth = pixel if pixel.shape[1] == 3 else torch.lerp(background, pixel[:, :3], pixel[:, 3:])
+            truth = over(background, pixel)
             if self.cameras is not None:
                 with torch.set_grad_enabled(detail is not None):
                     rays, dimming = self.cameras(rays, image), self.cameras.dimming(image)

@@ -14,8 +14,10 @@ from nerfcore.errors import SceneError
 from nerfcore.fields import FIELDS
 from nerfcore.renderer.volume import render_samples, sample_rays
 from nerfcore.training import cameras as cameras_module
+from nerfcore.training import evaluate as evaluate_module
 from nerfcore.training.cameras import CameraRefinement
 from nerfcore.training.config import TrainConfig
+from nerfcore.training.evaluate import evaluate
 from nerfcore.training.loss import modular_loss, photometric_loss
 from nerfcore.training.trainer import Trainer
 from nerfcore.types import Rays, SampleLattice
@@ -229,3 +231,17 @@ def test_exposures_are_found_again(scene):
     assert (found / relative).log().abs().mean() < 0.2 * relative.log().abs().mean()
     assert torch.allclose(found.log().mean(0), torch.zeros(3), atol=1e-6)
     assert [change["exposure"] for change in cameras.changes()] == pytest.approx(found.mean(1).tolist())
+
+
+def test_held_out_cameras_settle(scene, monkeypatch):
+    """Those with errors of their own regain most of what these cost; photographs had a part in it, and that is told."""
+    monkeypatch.setattr(cameras_module, "FIRST_RATE", 3e-3)
+    monkeypatch.setattr(evaluate_module, "SETTLE_STEPS", 100)
+    model = trained(scene).model({})
+    wrong = disturbed(dataclasses.replace(scene, train=scene.test), 2.0, 0.02).train
+    best, before, after = (
+        evaluate(model, split, settle=settle).metrics
+        for split, settle in ((scene.test, False), (wrong, False), (wrong, True))
+    )
+    assert after["settled"] and not before["settled"]
+    assert after["psnr"] - before["psnr"] > 0.7 * (best["psnr"] - before["psnr"]) > 0.7
