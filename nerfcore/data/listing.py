@@ -44,12 +44,12 @@ def read_listing(file: Path) -> Listing:
         name = str(PurePosixPath(str(frame["file_path"]).replace("\\", "/")))
         path = existing(file.parent, name) or existing(file.parent, f"{name}.png")
         if path is not None:
-            entries.append(_Intrinsics(file, name, path, frame, table).entry())
+            entries.append(_ListedPhoto(file, name, path, frame, table).entry())
     return Listing(file, table, entries, len(frames) - len(entries))
 
 
 @dataclass(frozen=True)
-class _Intrinsics:
+class _ListedPhoto:
     """What a transforms file says of one photo. own, shared: the tables of its frame and of the whole file."""
 
     file: Path
