@@ -125,21 +125,23 @@ def _write_nerfstudio(capture: Capture, photos: list[_Photo], out: Path) -> None
 
 
 def _intrinsics(camera: Camera) -> dict:
-    """By the names of transforms files."""
+    """By the names of transforms files: nerfstudio's, and instant-ngp's for lenses that it tells by others."""
     model, coefficients = "OPENCV", dict(camera.lens.coefficients)
     denominators = [coefficients.pop(f"d{i}", 0.0) for i in (1, 2, 3)]
     if isinstance(camera.lens, Fisheye):
         model = FISHEYE_MODEL
+        coefficients["is_fisheye"] = True
     elif isinstance(camera.lens, Equirectangular):
         model = PANORAMA_MODEL
     elif any(denominators):
         model = RATIONAL_MODEL
         coefficients |= dict(zip(("k4", "k5", "k6"), denominators, strict=True))
+    fl_x, fl_y = camera.fl_x, camera.fl_y
+    if model == PANORAMA_MODEL:
+        fl_x, fl_y = camera.width / 2, float(camera.height)  # nerfstudio measures both angles in half turns
+        coefficients["latlong"] = True
     size = dict(w=camera.width, h=camera.height)
-    if model == PANORAMA_MODEL:  # nerfstudio measures both angles in half turns
-        return dict(camera_model=model, **size, fl_x=camera.width / 2, fl_y=camera.height, cx=camera.cx, cy=camera.cy)
-    linear = dict(fl_x=camera.fl_x, fl_y=camera.fl_y, cx=camera.cx, cy=camera.cy)
-    return dict(camera_model=model, **size, **linear, **coefficients)
+    return dict(camera_model=model, **size, fl_x=fl_x, fl_y=fl_y, cx=camera.cx, cy=camera.cy, **coefficients)
 
 
 def _write_ply(points: SparsePoints, path: Path) -> None:
