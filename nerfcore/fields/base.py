@@ -14,9 +14,21 @@ class Field(nn.Module):
     """Density and colour over the box [0, 1]³. Subclasses are constructed from a JSON-able ``config`` dict alone.
 
     ``config`` (attribute): keyword arguments that rebuild the field; a saved model stores it beside the parameters.
+    ``bounded``: nothing lies outside the box, and rays march through the occupied cells inside. A field that is not
+    says itself where rays have their samples, and what lies behind everything.
     """
 
     config: dict
+    bounded = True
+
+    def place_samples(self, origin: Tensor, direction: Tensor) -> Samples:
+        """Of a field that is not bounded: the samples of box rays (origin, direction [R, 3]) in a picture."""
+        raise NotImplementedError
+
+    def sky(self, direction: Tensor) -> Tensor:
+        """Of a field that is not bounded: colour [R, 3] of what light meets that nothing has held up, infinitely far
+        along unit directions [R, 3]."""
+        raise NotImplementedError
 
     def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [N, 3] in [0, 1] -> density [N] >= 0 per unit of box length, and an embedding [N, G] for :meth:`color`."""

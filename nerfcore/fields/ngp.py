@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -69,17 +70,13 @@ class NGPField(Field):
         self.table = nn.Parameter(torch.zeros(self.levels.num_entries, features))
         self.half_table = None if table_storage == "float32" else HalfTable(TABLE_STORAGE[table_storage])
         inputs = EMBEDDING + sh_degree**2
-        self.density_mlp = _matrices(self.levels.out_features, hidden, EMBEDDING)
-        self.color_mlp = _matrices(inputs, hidden, hidden, 3)
+        self.density_mlp = matrices(self.levels.out_features, hidden, EMBEDDING)
+        self.color_mlp = matrices(inputs, hidden, hidden, 3)
         self.grad_table: TouchedGradient | None = None  # of the fused step, kept because clearing it whole is slow
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws the parameters: table uniform in ±1e-4 (Müller et al. 2022, section 4), matrices after He et al.
-        2015."""
-        with torch.no_grad():
-            self.table.uniform_(-1e-4, 1e-4, generator=generator)
-            for w in [*self.density_mlp, *self.color_mlp]:
-                w.uniform_(-1, 1, generator=generator).mul_((6 / w.shape[0]) ** 0.5)
+        """Draws the parameters, see :func:`draw`."""
+        draw(self.table, [*self.density_mlp, *self.color_mlp], generator)
 
     def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
         encoded = hash_grid(x, self.stored_table(), self.levels, backend=self.backend, master=self.table)
@@ -139,5 +136,14 @@ class NGPField(Field):
         )
 
 
-def _matrices(*widths: int) -> nn.ParameterList:
+def matrices(*widths: int) -> nn.ParameterList:
+    """Of a network with these numbers of inputs, hidden neurons and outputs; zero."""
     return nn.ParameterList(torch.zeros(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+
+
+@torch.no_grad()
+def draw(table: Tensor, networks: Iterable[Tensor], generator: torch.Generator) -> None:
+    """Draws parameters: a table uniform in ±1e-4 (Müller et al. 2022, section 4), matrices after He et al. 2015."""
+    table.uniform_(-1e-4, 1e-4, generator=generator)
+    for w in networks:
+        w.uniform_(-1, 1, generator=generator).mul_((6 / w.shape[0]) ** 0.5)

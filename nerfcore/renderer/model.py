@@ -54,7 +54,7 @@ class Model:
         self, rays: Rays, background: str | tuple[float, float, float] = "white", normals: bool = False
     ) -> Render:
         """Renders any world rays, in chunks and without gradients, over the stated background ("white", "black" or
-        RGB)."""
+        RGB), which a field that is not bounded covers by its sky."""
         color = torch.tensor(background_rgb(background), device=self.device)
         parts = []
         for start in range(0, max(len(rays), 1), RAYS_PER_CHUNK):
@@ -62,7 +62,8 @@ class Model:
             origin = self.transform.to_box(chunk.origin)
             rgb, opacity, distance, normal = self._render_rays(origin, chunk.direction, normals)
             distance = torch.where(opacity > 0, distance / opacity.clamp(min=1e-10), 0) / self.transform.scale
-            rgb = rgb + (1 - opacity[:, None]) * color
+            behind = color if self.field.bounded else self._sky(chunk.direction)
+            rgb = rgb + (1 - opacity[:, None]) * behind
             parts.append((rgb, opacity, distance, distance * chunk.z_scale, normal))
         return Render(*_concatenate(parts))
 
@@ -77,6 +78,10 @@ class Model:
             for rays in zip(origin.split(num_rays), direction.split(num_rays), strict=True)
         ]
         return _concatenate(parts)
+
+    @torch.no_grad()
+    def _sky(self, direction: Tensor) -> Tensor:
+        return torch.cat([self.field.sky(part) for part in direction.split(MODULAR_RAYS[direction.device.type])])
 
     def render_image(
         self,
@@ -105,11 +110,15 @@ class Model:
 
     @torch.no_grad()
     def density(self, points: Tensor) -> Tensor:
-        """Density [N] per world unit at world points [N, 3]; 0 outside the box and in cells found empty."""
+        """Density [N] per world unit at world points [N, 3]; of a bounded field 0 outside the box and in cells found
+        empty."""
         out = points.new_zeros(len(points))
         for part in _chunks(len(points)):
             x = self.transform.to_box(points[part]).to(self.device)
-            inside = torch.nonzero(((x >= 0) & (x <= 1)).all(-1) & self.occupancy.occupied(x)).squeeze(1)
+            there = torch.ones_like(x[:, 0], dtype=torch.bool)
+            if self.field.bounded:
+                there = ((x >= 0) & (x <= 1)).all(-1) & self.occupancy.occupied(x)
+            inside = torch.nonzero(there).squeeze(1)
             out[part][inside.to(out.device)] = self.field.sigma(x[inside]).to(out) * self.transform.scale
         return out
 

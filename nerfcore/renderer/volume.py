@@ -100,9 +100,13 @@ def render_rays(
 
     In passes (Müller et al. 2022, appendix E): each takes, into one packed list, the next few samples of all rays that
     light still passes; the fewer rays, the more samples of each. Returns rgb [R, 3] without background, opacity [R],
-    distance [R] (weighted sum), normal [R, 3] or None.
+    distance [R] (weighted sum), normal [R, 3] or None. A field that is not bounded places the samples itself, whatever
+    the lattice.
     """
-    samples = sample_rays(origin, direction, lattice, backend=backend)
+    if field.bounded:
+        samples = sample_rays(origin, direction, lattice, backend=backend)
+    else:
+        samples = field.place_samples(origin, direction)
     begin, end = samples.ray_offsets[:-1], samples.ray_offsets[1:]
     depth, distance, shown_weight = origin.new_zeros(3, len(origin)).unbind()
     color, normal = torch.zeros_like(origin), torch.zeros_like(origin)
