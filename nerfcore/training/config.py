@@ -13,6 +13,7 @@ Preset = Literal["fast", "default", "best"]
 TableStorage = Literal["float32", "float16", "bfloat16"]
 Refine = Literal["none", "poses", "cameras"]
 Precision = Literal["float32", "tf32", "bf16", "fp16"]
+Bounds = Literal["auto", "box", "contracted"]
 
 FIELD_PRESETS: dict[str, dict] = {
     "fast": dict(log2_table=15, num_levels=8, features=4),
@@ -31,6 +32,8 @@ class TrainConfig:
     steps: int | None = None  # number of steps, instead of minutes: repeatable to the bit
     downscale: int = 1  # K: photographs are reduced by a K x K box mean
     preset: Preset = "default"  # size of the field: fast is soonest fair, best is last to stop improving
+    # where a scene ends: at its box, or nowhere; auto is contracted where opaque photos were taken from outside the box
+    bounds: Bounds = "auto"
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
@@ -56,8 +59,9 @@ class TrainConfig:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
         if self.preset not in FIELD_PRESETS:
             raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
-        for name, kinds in (("table_storage", TableStorage), ("precision", Precision), ("refine", Refine)):
-            if getattr(self, name) not in get_args(kinds):
-                raise NerfcoreError(f"{name} must be one of {', '.join(get_args(kinds))}, got {getattr(self, name)!r}")
+        choices = {"table_storage": TableStorage, "precision": Precision, "bounds": Bounds, "refine": Refine}
+        for name, kinds in ((name, get_args(kind)) for name, kind in choices.items()):
+            if getattr(self, name) not in kinds:
+                raise NerfcoreError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
         if self.downscale < 1:
             raise NerfcoreError(f"downscale must be 1 or more, got {self.downscale}")

@@ -16,7 +16,7 @@ from torch import Tensor
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
 from nerfcore.errors import NerfcoreError
-from nerfcore.fields import FIELDS, Field
+from nerfcore.fields import FIELDS, Field, UnboundedField
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
 from nerfcore.ops._late import LateNumber
@@ -86,9 +86,10 @@ class Trainer:
         self.occupancy = OccupancyGrid(
             config.occupancy_resolution, scene.cascades, self.marching.step, device, config.backend, waits=not records
         )
-        self.occupancy.exclude(
-            lambda x, radius: seen_by_a_camera(scene, scene.transform.to_world(x), radius / scene.transform.scale)
-        )
+        if self.field.bounded:
+            self.occupancy.exclude(
+                lambda x, radius: seen_by_a_camera(scene, scene.transform.to_world(x), radius / scene.transform.scale)
+            )
         self.optimizer = Adam(self.field.named_parameters(), config.backend)
         self.cameras = None
         if config.refine != "none" or config.exposure:
@@ -106,13 +107,17 @@ class Trainer:
 
     def _new_field(self):
         config = self.config
-        if config.field not in FIELDS:
-            raise NerfcoreError(f"there is no field {config.field!r}; choose {', '.join(FIELDS)}")
-        shape = dict(
-            finest=finest_resolution(self.scene), table_storage=config.table_storage, precision=config.precision
-        )
+        names = [name for name, kind in FIELDS.items() if kind.bounded]
+        if config.field not in names:
+            raise NerfcoreError(f"there is no field {config.field!r}; choose {', '.join(names)}")
+        core, contracted = 0.5 ** (self.scene.cascades - 1), is_contracted(self.scene, config.bounds)
+        finest = finest_resolution(self.scene, 2 * core if contracted else 1.0)
+        shape = dict(finest=finest, table_storage=config.table_storage, precision=config.precision)
         shape |= FIELD_PRESETS[config.preset] | config.field_config
-        field = FIELDS[config.field](**shape, backend=config.backend)
+        if contracted:
+            field = UnboundedField(config.field, shape, core, backend=config.backend)
+        else:
+            field = FIELDS[config.field](**shape, backend=config.backend)
         field.initialise(torch.Generator().manual_seed(config.seed))
         return field.to(self.device)
 
@@ -129,7 +134,7 @@ class Trainer:
     def step(self) -> None:
         """Draws rays, renders them, compares, and moves the parameters."""
         early = self.steps < EARLY_STEPS
-        if self.steps % OCCUPANCY_EVERY == 0:
+        if self.steps % OCCUPANCY_EVERY == 0 and self.field.bounded:
             self._update_occupancy(early)
         config, num_rays, fraction = self.config, self.num_rays, self.fraction
         stride = march_stride(fraction)
@@ -168,7 +173,8 @@ class Trainer:
                 of_rays = dict(origin=rays.origin, direction=rays.direction, background=background, truth=truth)
                 self.cameras.step(of_rays, gradients)
                 self.field.hold_back(gradients, detail)
-            self.occupancy.see(rays.origin, rays.direction, samples, weights)
+            if self.field.bounded:
+                self.occupancy.see(rays.origin, rays.direction, samples, weights)
             self.optimizer.step(gradients)
             self.met.copy_(samples.ray_offsets[-1] if samples.found is None else samples.found).div_(num_rays)
 
@@ -312,10 +318,23 @@ def seen_by_a_camera(scene: Scene, points: Tensor, radius: float) -> Tensor:
     return seen
 
 
-def finest_resolution(scene: Scene) -> int:
-    """Cells of the finest hash level along the box: about one per pixel footprint at the middle of the captured space,
-    which a study of CPU budgets found better than the fixed 2048."""
+def finest_resolution(scene: Scene, side: float = 1.0) -> int:
+    """Cells of the finest hash level along the box, or a cube of another ``side`` in its units: about one per pixel
+    footprint at the middle of the captured space, which a study of CPU budgets found better than the fixed 2048."""
     distance = (scene.camera_centres() - scene.transform.world_box.mean(0)).norm(dim=-1)
     footprints = [f.camera.footprint(d) for f, d in zip(scene.train.frames, distance, strict=True)]
-    side = 1 / scene.transform.scale
+    side = side / scene.transform.scale
     return int(min(max(side / torch.stack(footprints).median(), 128), 4096))
+
+
+def is_contracted(scene: Scene, bounds: str) -> bool:
+    """Whether space outside the smallest cascade is contracted: where ``bounds`` says so, or is "auto" and photographs
+    without alpha were taken from outside the box, or most of them look away from its middle."""
+    if scene.has_alpha and bounds == "contracted":
+        raise NerfcoreError("photographs with alpha show nothing but what is in the box; train them with bounds box")
+    if scene.has_alpha or bounds != "auto":
+        return bounds == "contracted"
+    centre, (low, high) = scene.camera_centres(), scene.transform.world_box
+    outside = ((centre < low) | (centre > high)).any(-1)
+    towards = -(scene.train.poses[:, :, 2] * ((low + high) / 2 - centre)).sum(-1)
+    return bool(outside.any()) or bool((towards < 0).float().mean() > 0.5)

@@ -26,6 +26,7 @@ def test_five_minutes_unless_told_otherwise():
         (dict(table_storage="int8"), "table_storage must be one of float32, float16, bfloat16, got 'int8'"),
         (dict(precision="float16"), "precision must be one of float32, tf32, bf16, fp16, got 'float16'"),
         (dict(refine="lenses"), "refine must be one of none, poses, cameras, got 'lenses'"),
+        (dict(bounds="sphere"), "bounds must be one of auto, box, contracted, got 'sphere'"),
         (dict(downscale=0), "downscale must be 1 or more, got 0"),
         (dict(minutes=float("nan")), "budget must be positive"),
     ],

@@ -1,0 +1,123 @@
+"""Training with contraction and proposals: learns far objects · repeats to the bit · resumes · when it is chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from nerfcore.cameras import look_at
+from nerfcore.data import load_scene
+from nerfcore.errors import NerfcoreError
+from nerfcore.renderer.model import Model
+from nerfcore.synthetic import unbounded
+from nerfcore.training.config import TrainConfig
+from nerfcore.training.evaluate import evaluate
+from nerfcore.training.trainer import Trainer, is_contracted
+from tests.training.test_trainer import NoWaiting
+
+SMALL = TrainConfig(steps=200, preset="fast", samples_per_step=4096, occupancy_resolution=32, bounds="contracted")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """The scene without an end, 36 views of 24 x 24 pixels."""
+    folder = tmp_path_factory.mktemp("scene")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unbounded, "VIEWS", 36)
+        patch.setattr(unbounded, "SIZE", 24)
+        unbounded.write_scene(folder)
+    return load_scene(folder)
+
+
+def run(trainer: Trainer, until: int) -> Trainer:
+    while trainer.steps < until:
+        trainer.step()
+    return trainer
+
+
+def same(ours: Trainer, theirs: Trainer) -> None:
+    for (name, a), b in zip(ours.field.named_parameters(), theirs.field.parameters(), strict=True):
+        assert torch.equal(a, b), f"{name} differs by up to {(a - b).abs().max()}"
+
+
+def test_learns_what_is_far_away(scene):
+    """Held-out views; the box that ends at the ring of cameras has nowhere to put stones and sky."""
+    found = {}
+    for bounds in ("contracted", "box"):
+        trainer = run(Trainer(scene, dataclasses.replace(SMALL, bounds=bounds)), 200)
+        assert trainer.field.bounded == (bounds == "box")
+        model = trainer.model({})
+        found[bounds] = evaluate(model, scene).metrics["psnr"]
+        if bounds == "contracted":
+            tensors, description = model.state()
+            again = evaluate(Model.from_state(tensors, description), scene).metrics["psnr"]
+            assert again == found[bounds]
+    assert found["contracted"] > 20 and found["contracted"] > found["box"] + 3
+
+
+def test_same_seed_same_bits_for_any_number_of_threads(scene):
+    threads, trained = torch.get_num_threads(), []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            trained.append(run(Trainer(scene, SMALL), 8))
+    finally:
+        torch.set_num_threads(threads)
+    same(*trained)
+
+
+def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(scene):
+    unbroken = run(Trainer(scene, SMALL), 6)
+    tensors, description = unbroken.state()
+    tensors = {k: v.clone() for k, v in tensors.items()}
+    resumed = Trainer(scene, SMALL)
+    resumed.load_state(tensors, description)
+    same(run(resumed, 12), run(unbroken, 12))
+
+
+def test_the_field_itself_is_chosen_by_its_bounds(scene):
+    with pytest.raises(NerfcoreError, match="there is no field 'unbounded'; choose ngp"):
+        Trainer(scene, dataclasses.replace(SMALL, field="unbounded"))
+
+
+def test_a_step_stays_within_its_stated_size(scene):
+    trainer = run(Trainer(scene, dataclasses.replace(SMALL, min_rays=64)), 20)
+    assert 0.8 < trainer.samples / trainer.rays / trainer.field.num_samples[-1] < 1.2
+    assert trainer.num_rays * trainer.field.num_samples[-1] <= SMALL.samples_per_step
+    assert trainer.memory_limit()["step"] > 0
+
+
+def test_nothing_in_a_step_waits_for_a_gpu(scene):
+    trainer = run(Trainer(scene, SMALL), 2)
+    trainer.capacity = trainer.samples_per_step  # as on a GPU
+    with NoWaiting():
+        trainer._fit(64, 1.0)
+
+
+def test_a_bad_step_moves_nothing_and_is_traced_to_its_operation(scene):
+    trainer = run(Trainer(scene, SMALL), 2)
+    with torch.no_grad():
+        trainer.field.proposals[1].table.fill_(torch.inf)
+    before = trainer.field.inner.table.detach().clone()
+    with pytest.raises(NerfcoreError, match=r"^hash_grid: table is not finite .* at step 2; lower the learning rate"):
+        run(trainer, 4)
+    assert torch.equal(trainer.field.inner.table, before)
+
+
+def with_poses(scene, poses):
+    frames = [dataclasses.replace(f, pose=p) for f, p in zip(scene.train.frames, poses, strict=False)]
+    return dataclasses.replace(scene, train=dataclasses.replace(scene.train, frames=frames))
+
+
+def test_contraction_is_chosen_where_cameras_leave_the_box_or_look_out(scene):
+    assert not is_contracted(scene, "auto") and is_contracted(scene, "contracted") and not is_contracted(scene, "box")
+    eyes = scene.camera_centres()
+    outward = with_poses(scene, look_at(eyes, 3 * eyes))
+    assert is_contracted(outward, "auto") and not is_contracted(outward, "box")
+    outside = with_poses(scene, [*look_at(2 * eyes[:1], (0.0, 0.0, 0.0)), *scene.train.poses[1:]])
+    assert is_contracted(outside, "auto")
+    assert not is_contracted(dataclasses.replace(outside, has_alpha=True), "auto")
+    with pytest.raises(NerfcoreError, match="train them with bounds box"):
+        is_contracted(dataclasses.replace(outside, has_alpha=True), "contracted")
