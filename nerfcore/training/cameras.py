@@ -115,7 +115,7 @@ class CameraRefinement(nn.Module):
 
     def _through_corrected_lenses(self, direction: Tensor, image: Tensor) -> Tensor:
         """Directions of the same pixels: ``fl plane + c`` stays, so the point on the lens's plane moves."""
-        zoom, shift = self.intrinsics[self.camera_of[image]].split([1, 2], dim=-1)
+        zoom, shift = self.intrinsics.index_select(0, self.camera_of[image]).split([1, 2], dim=-1)  # sums in one order
         corrected = torch.zeros_like(direction)
         for i, lens in enumerate(self.lenses):
             (chosen,) = torch.nonzero(self.lens_of[image] == i, as_tuple=True)

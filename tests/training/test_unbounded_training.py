@@ -93,7 +93,7 @@ def test_nothing_in_a_step_waits_for_a_gpu(scene):
     trainer = run(Trainer(scene, SMALL), 2)
     trainer.capacity = trainer.samples_per_step  # as on a GPU
     with NoWaiting():
-        trainer._fit(64, 1.0)
+        trainer._fit(64, 1.0, None)
 
 
 def test_a_bad_step_moves_nothing_and_is_traced_to_its_operation(scene):
