@@ -51,11 +51,18 @@ void composite_backward(int64_t lanes, int64_t num_rays, int64_t num_samples, co
 void march(int64_t lanes, int64_t num_rays, const float* origin, const float* direction, const float* near, const float* far, const float* jitter,
            const uint8_t* bits, int64_t resolution, int64_t cascades, double step_min, double step_max, double cone_angle, int64_t max_samples,
            int64_t capacity, int64_t* end, int64_t* ray_offsets, float* t_start, float* t_end) {
-  std::vector<uint32_t> blocks(size_t(cascades * resolution * resolution * resolution / 2048 + 1));
-  const bool has_blocks = resolution >= kMinBlockedResolution;
-  if (has_blocks) for_each(MarchBlocks{bits, int(resolution), blocks.data()}, cascades * resolution * resolution * resolution / 128);
-  const MarchGrid<float> grid{reinterpret_cast<const uint32_t*>(bits), has_blocks ? blocks.data() : nullptr, int(resolution), int(cascades),
-                              float(step_min), float(step_max), float(cone_angle)};
+  const int64_t cells = cascades * resolution * resolution * resolution, side = resolution / kMarchBlock;
+  std::vector<uint32_t> blocks(size_t(cells / 2048 + 1)), larger(size_t(cells / (64 * 2048) + 1));
+  MarchGrid<float> grid{reinterpret_cast<const uint32_t*>(bits), {}, int(resolution), int(cascades), float(step_min), float(step_max),
+                        float(cone_angle)};
+  if (march_has_blocks(int(resolution), 0)) {
+    for_each(MarchBlocks{bits, int(resolution), blocks.data()}, cells / 128);
+    grid.blocks[0] = blocks.data();
+  }
+  if (march_has_blocks(int(resolution), 1)) {
+    for_each(MarchBlocksOfBlocks{blocks.data(), int(side), larger.data()}, cells / 4096);
+    grid.blocks[1] = larger.data();
+  }
   const MarchRays<float> rays{grid, origin, direction, near, far, jitter};
   if (lanes == 1) march_twice<float>(rays, num_rays, max_samples, capacity, end, ray_offsets, t_start, t_end);
   else march_twice<Warp<float, 8>>(rays, num_rays, max_samples, capacity, end, ray_offsets, t_start, t_end);

@@ -6,23 +6,31 @@
 
 namespace nerfcore {
 
-// Bits of the blocks of cells; undefined where the grid is too coarse for blocks.
-inline Tensor march_blocks(const Tensor& bits, int64_t resolution) {
-  if (resolution < kMinBlockedResolution) return Tensor();
-  const Tensor blocks = at::zeros({bits.numel() / (4 * kMarchBlock * kMarchBlock * kMarchBlock)}, bits.options().dtype(at::kInt));
-  const MarchBlocks p{bits.const_data_ptr<uint8_t>(), int(resolution), reinterpret_cast<uint32_t*>(blocks.data_ptr<int32_t>())};
-  NC_LAUNCH(march_blocks, bits, p, bits.numel() / (kMarchBlock * kMarchBlock));
+// Bits of the blocks of each level, as many as a grid of this resolution has.
+inline std::vector<Tensor> march_blocks(const Tensor& bits, int64_t resolution) {
+  constexpr int64_t kCells = kMarchBlock * kMarchBlock * kMarchBlock;
+  const auto words = [](const Tensor& t) { return reinterpret_cast<uint32_t*>(t.data_ptr<int32_t>()); };
+  std::vector<Tensor> blocks;
+  if (!march_has_blocks(int(resolution), 0)) return blocks;
+  blocks.push_back(at::zeros({bits.numel() / (4 * kCells)}, bits.options().dtype(at::kInt)));
+  NC_LAUNCH(march_blocks, bits, (MarchBlocks{bits.const_data_ptr<uint8_t>(), int(resolution), words(blocks[0])}),
+            bits.numel() / (kMarchBlock * kMarchBlock));
+  if (!march_has_blocks(int(resolution), 1)) return blocks;
+  blocks.push_back(at::zeros({blocks[0].numel() / kCells}, blocks[0].options()));
+  NC_LAUNCH(march_blocks_of_blocks, bits, (MarchBlocksOfBlocks{words(blocks[0]), int(resolution / kMarchBlock), words(blocks[1])}),
+            32 * blocks[1].numel());
   return blocks;
 }
 
 template <class T>
-MarchGrid<T> march_grid(const Tensor& bits, const Tensor& blocks, int64_t resolution, int64_t cascades, double step_min, double step_max,
-                        double cone_angle) {
+MarchGrid<T> march_grid(const Tensor& bits, const std::vector<Tensor>& blocks, int64_t resolution, int64_t cascades, double step_min,
+                        double step_max, double cone_angle) {
   TORCH_CHECK(bits.numel() * 8 == cascades * resolution * resolution * resolution, "nerfcore: bits must hold one bit a cell");
   TORCH_CHECK(reinterpret_cast<uintptr_t>(bits.const_data_ptr<uint8_t>()) % 4 == 0, "nerfcore: bits must begin at a multiple of four bytes");
-  return {reinterpret_cast<const uint32_t*>(bits.const_data_ptr<uint8_t>()),
-          blocks.defined() ? reinterpret_cast<const uint32_t*>(blocks.const_data_ptr<int32_t>()) : nullptr,
-          int(resolution), int(cascades), T(step_min), T(step_max), T(cone_angle)};
+  MarchGrid<T> grid{reinterpret_cast<const uint32_t*>(bits.const_data_ptr<uint8_t>()), {}, int(resolution), int(cascades),
+                    T(step_min), T(step_max), T(cone_angle)};
+  for (size_t level = 0; level < blocks.size(); ++level) grid.blocks[level] = reinterpret_cast<const uint32_t*>(blocks[level].const_data_ptr<int32_t>());
+  return grid;
 }
 
 // Returns t_start, t_end [S], ray_offsets, and the number of samples found. S is this number; or `capacity`, of which the rays that do
@@ -34,7 +42,7 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor> march_forward(
   for (const Tensor* t : {&origin, &direction, &near, &far, &bits}) check_contiguous(*t, "march input");
   if (jitter) check_contiguous(*jitter, "jitter");
   const int64_t num_rays = origin.size(0);
-  const Tensor blocks = march_blocks(bits, resolution);
+  const std::vector<Tensor> blocks = march_blocks(bits, resolution);
   const auto integers = origin.options().dtype(at::kLong);
   Tensor ray_offsets = at::zeros({num_rays + 1}, integers), found = at::zeros({}, integers), t_start, t_end;
   NC_DISPATCH(origin, "march_forward", [&] {

@@ -24,8 +24,8 @@ inline NgpField ngp_field(const Tensor& table, at::TensorList density, at::Tenso
   return field;
 }
 
-inline NgpRays ngp_rays(const Tensor& origin, const Tensor& direction, const std::optional<Tensor>& jitter, const Tensor& bits, const Tensor& blocks,
-                        int64_t resolution, int64_t cascades, double step_min, double step_max, double cone_angle, double near, double stop_below,
+inline NgpRays ngp_rays(const Tensor& origin, const Tensor& direction, const std::optional<Tensor>& jitter, const Tensor& bits,
+                        const std::vector<Tensor>& blocks, int64_t resolution, int64_t cascades, double step_min, double step_max, double cone_angle, double near, double stop_below,
                         int64_t max_samples) {
   check_contiguous(origin, "origin"), check_contiguous(direction, "direction"), check_contiguous(bits, "bits");
   if (jitter) check_contiguous(*jitter, "jitter");
@@ -45,7 +45,8 @@ inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density,
   for (const Tensor* t : {&background, &truth, static_cast<const Tensor*>(&grad_table), static_cast<const Tensor*>(&touched)})
     check_contiguous(*t, "ngp_loss input");
   const Tensor loss = at::empty({}, origin.options().dtype(at::kDouble));
-  const Tensor ray_offsets = at::empty({origin.size(0) + 1}, origin.options().dtype(at::kLong)), blocks = march_blocks(bits, grid_resolution);
+  const Tensor ray_offsets = at::empty({origin.size(0) + 1}, origin.options().dtype(at::kLong));
+  const std::vector<Tensor> blocks = march_blocks(bits, grid_resolution);
   Tensor t_start, t_end, weight;
   const auto allocate = [&](int64_t num_samples) {
     t_start = at::empty({num_samples}, origin.options());
@@ -77,7 +78,7 @@ inline std::tuple<Tensor, Tensor, Tensor> ngp_render(const Tensor& table, at::Te
                                                      int64_t cascades, double step_min, double step_max, double cone_angle, double near,
                                                      double stop_below, int64_t max_samples, double shows) {
   const Tensor rgb = at::empty_like(origin), opacity = at::empty({origin.size(0)}, origin.options()), distance = at::empty_like(opacity);
-  const Tensor blocks = march_blocks(bits, grid_resolution);
+  const std::vector<Tensor> blocks = march_blocks(bits, grid_resolution);
   const NgpRays rays = ngp_rays(origin, direction, std::nullopt, bits, blocks, grid_resolution, cascades, step_min, step_max, cone_angle, near,
                                 stop_below, max_samples);
   ngp_render_cpu(NgpRender{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), rays, float(shows),

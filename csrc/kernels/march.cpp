@@ -45,6 +45,10 @@ void march_blocks_cpu(const MarchBlocks& params, int64_t num_pairs, int threads)
   });
 }
 
+void march_blocks_of_blocks_cpu(const MarchBlocksOfBlocks& params, int64_t num_blocks, int threads) {
+  for_each_cpu(params, num_blocks, threads);
+}
+
 template <class T>
 int64_t march_cpu(const MarchRays<T>& rays, int64_t num_rays, int64_t max_samples, int64_t capacity, int64_t* ray_offsets,
                   const std::function<MarchOut<T>(int64_t)>& allocate, int threads) {

@@ -27,6 +27,10 @@ void march_blocks_cuda(const MarchBlocks& params, int64_t num_pairs, void* strea
   for_each_cuda("march_blocks", params, num_pairs, stream);
 }
 
+void march_blocks_of_blocks_cuda(const MarchBlocksOfBlocks& params, int64_t num_blocks, void* stream) {
+  for_each_cuda("march_blocks_of_blocks", params, num_blocks, stream);
+}
+
 template <class T> void march_count_cuda(const MarchCount<T>& params, int64_t num_rays, void* stream) {
   launch<T>("march_count", params, num_rays, stream);
 }

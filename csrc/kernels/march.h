@@ -23,7 +23,7 @@ template <class T> struct MarchRays {
 // Blocks that hold an occupied cell, from the bits of the cells: one call for each pair of blocks along x, which are a byte wide.
 struct MarchBlocks {
   const uint8_t* bits;  // [C * G^3 / 8]
-  int resolution;       // G >= kMinBlockedResolution
+  int resolution;       // G
   uint32_t* blocks;     // [C * (G / kMarchBlock)^3 / 32], zero at first
 
   NC_HD void operator()(int64_t pair) const {
@@ -35,6 +35,24 @@ struct MarchBlocks {
       for (int64_t line = 0; line < kMarchBlock; ++line) any |= byte[z * slice + line * row];
     const uint32_t halves = uint32_t((any & 15) != 0) | uint32_t((any >> 4) != 0) << 1;
     if (halves) atomic_or(blocks + (pair >> 4), halves << (2 * (pair & 15)));
+  }
+};
+
+// Blocks that hold an occupied block, from the bits of these: one call for each.
+struct MarchBlocksOfBlocks {
+  const uint32_t* blocks;  // [C * b^3 / 32]
+  int side;                // b, blocks along an axis
+  uint32_t* larger;        // [C * (b / kMarchBlock)^3 / 32], zero at first
+
+  NC_HD void operator()(int64_t i) const {
+    const int64_t b = side, n = b / kMarchBlock, x = i % n, y = i / n % n, layer = i / (n * n);
+    uint32_t any = 0;
+    for (int64_t z = 0; z < kMarchBlock; ++z)
+      for (int64_t line = 0; line < kMarchBlock; ++line) {
+        const int64_t first = ((layer * kMarchBlock + z) * b + y * kMarchBlock + line) * b + x * kMarchBlock;
+        any |= blocks[first >> 5] >> (first & 31) & ((1u << kMarchBlock) - 1);
+      }
+    if (any) atomic_or(larger + (i >> 5), 1u << (i & 31));
   }
 };
 
@@ -95,6 +113,8 @@ template <class T> struct MarchWrite {
 
 void march_blocks_cpu(const MarchBlocks& params, int64_t num_pairs, int threads);
 void march_blocks_cuda(const MarchBlocks& params, int64_t num_pairs, void* stream);
+void march_blocks_of_blocks_cpu(const MarchBlocksOfBlocks& params, int64_t num_blocks, int threads);
+void march_blocks_of_blocks_cuda(const MarchBlocksOfBlocks& params, int64_t num_blocks, void* stream);
 
 // ray_offsets [R + 1] out; allocate(S) gives the memory of the samples that fit. Returns how many there were.
 template <class T>

@@ -13,13 +13,16 @@
 namespace nerfcore {
 
 constexpr int kMarchBlock = 4;
-constexpr int kMinBlockedResolution = 16;  // from here on an inner cascade fills whole blocks of the next one
+constexpr int kMarchLevels = 2;  // blocks of cells, and blocks of blocks
+
+// Whether a grid has blocks of a level: from here on an inner cascade fills whole blocks of the next one.
+NC_HD bool march_has_blocks(int resolution, int level) { return resolution >= (level == 0 ? 16 : 64); }
 
 template <class T> struct MarchGrid {
-  const uint32_t* bits;    // [C * G^3 / 32], bit ((c G + z) G + y) G + x
-  const uint32_t* blocks;  // the same for blocks of kMarchBlock^3 cells: whether any is occupied; null: not known
-  int resolution;          // G, a power of two: cell borders and cascade borders are then exact in floating point
-  int cascades;            // C; cascade c is the cube about 0.5 with side 2^(c - (C - 1))
+  const uint32_t* bits;                  // [C * G^3 / 32], bit ((c G + z) G + y) G + x
+  const uint32_t* blocks[kMarchLevels];  // the same for blocks of kMarchBlock^3 cells, or blocks: whether any is occupied; null: not known
+  int resolution;                        // G, a power of two: cell borders and cascade borders are then exact in floating point
+  int cascades;                          // C; cascade c is the cube about 0.5 with side 2^(c - (C - 1))
   T step_min, step_max, cone_angle;
 };
 
@@ -131,19 +134,21 @@ template <class V> NC_HD MarchCell<V> march_cell(const MarchGrid<Element<V>>& gr
   return cell;
 }
 
-// Whether the cell is occupied. Where its whole block is empty, the cell becomes that block.
+// Whether the cell is occupied. Where its whole block is empty, the cell becomes the largest such block.
 template <class V> NC_HD Mask<V> march_occupied(const MarchGrid<Element<V>>& grid, MarchCell<V>* cell) {
   using T = Element<V>;
-  const uint32_t g = uint32_t(grid.resolution), b = g / kMarchBlock;
+  uint32_t side = uint32_t(grid.resolution);
   Unsigned<V> at[3];
   for (int d = 0; d < 3; ++d) at[d] = to_unsigned(cell->corner[d] + T(grid.resolution / 2));
   const Unsigned<V> cascade = to_unsigned(cell->cascade);
-  const Mask<V> occupied = test_bit<V>(grid.bits, ((cascade * g + at[2]) * g + at[1]) * g + at[0]);
-  if (!grid.blocks) return occupied;
-  for (int d = 0; d < 3; ++d) at[d] = at[d] / kMarchBlock;
-  const Mask<V> empty = not_of(test_bit<V>(grid.blocks, ((cascade * b + at[2]) * b + at[1]) * b + at[0]));
-  cell->cells_per_unit = select(empty, cell->cells_per_unit * T(1.0 / kMarchBlock), cell->cells_per_unit);
-  for (int d = 0; d < 3; ++d) cell->corner[d] = select(empty, floor_of(cell->corner[d] * T(1.0 / kMarchBlock)), cell->corner[d]);
+  const Mask<V> occupied = test_bit<V>(grid.bits, ((cascade * side + at[2]) * side + at[1]) * side + at[0]);
+  for (int level = 0; level < kMarchLevels && grid.blocks[level]; ++level) {
+    side /= kMarchBlock;
+    for (int d = 0; d < 3; ++d) at[d] = at[d] / kMarchBlock;
+    const Mask<V> empty = not_of(test_bit<V>(grid.blocks[level], ((cascade * side + at[2]) * side + at[1]) * side + at[0]));
+    cell->cells_per_unit = select(empty, cell->cells_per_unit * T(1.0 / kMarchBlock), cell->cells_per_unit);
+    for (int d = 0; d < 3; ++d) cell->corner[d] = select(empty, floor_of(cell->corner[d] * T(1.0 / kMarchBlock)), cell->corner[d]);
+  }
   return occupied;
 }
 

@@ -70,7 +70,7 @@ class Field(nn.Module):
         return samples * 4 * (64 + 3 * widths)
 
     def fused_render(
-        self, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float
+        self, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float, stop_below: float
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         """Marching, field and compositing as one operation, or None where the field has none as it is.
 

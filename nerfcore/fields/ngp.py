@@ -120,10 +120,10 @@ class NGPField(Field):
             return super().step_bytes(samples, max_samples_per_ray, threads)
         return ngp_loss_bytes(self.networks(), samples, MAX_CHUNK_RAYS * max_samples_per_ray, threads)
 
-    def fused_render(self, origin, direction, lattice, shows):
+    def fused_render(self, origin, direction, lattice, shows, stop_below):
         if not has_ngp_kernel(self.table, self.backend):
             return None
-        return ngp_render(self.networks(), origin, direction, lattice, shows, backend=self.backend)
+        return ngp_render(self.networks(), origin, direction, lattice, shows, stop_below, self.backend)
 
     def stored_table(self) -> Tensor:
         """The hash table as it is read."""

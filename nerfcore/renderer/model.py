@@ -12,7 +12,7 @@ from nerfcore.cameras.rays import camera_rays
 from nerfcore.data.scene import SceneTransform
 from nerfcore.fields import FIELDS, Field
 from nerfcore.renderer.occupancy import OccupancyGrid
-from nerfcore.renderer.volume import SHOWS, Marching, render_rays
+from nerfcore.renderer.volume import SHOWS, SPENT, Marching, render_rays
 from nerfcore.types import Rays, Render
 
 RAYS_PER_CHUNK = 1 << 18
@@ -70,7 +70,7 @@ class Model:
     @torch.no_grad()
     def _render_rays(self, origin: Tensor, direction: Tensor, normals: bool) -> tuple[Tensor | None, ...]:
         lattice = self.marching.lattice(self.occupancy)
-        if not normals and (fused := self.field.fused_render(origin, direction, lattice, SHOWS)) is not None:
+        if not normals and (fused := self.field.fused_render(origin, direction, lattice, SHOWS, SPENT)) is not None:
             return *fused, None
         num_rays = MODULAR_RAYS[origin.device.type]
         parts = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.fields.base import Field
-from nerfcore.ops.composite import STOP_BELOW, composite
+from nerfcore.ops.composite import composite
 from nerfcore.ops.intersect import intersect_box
 from nerfcore.ops.march import march_rays
 from nerfcore.renderer.occupancy import OccupancyGrid
@@ -42,6 +42,9 @@ class Marching:
 
 SHOWS = 2e-5
 """Weight below which a picture leaves out a sample's colour."""
+
+SPENT = 5e-3
+"""Transmittance at which a ray of a picture ends: little more than a level of 8 bits."""
 
 FIRST_SAMPLES = 8
 """Of a ray, in the first pass of a picture; later passes have as many in all, or PASS_SAMPLES."""
@@ -125,7 +128,7 @@ def render_rays(
         depth.index_add_(0, ray, torch.where(weight != 0, sigma * (part.t_end - part.t_start), 0))
 
         begin = begin + count
-        lives = (begin < end) & (torch.exp(-depth) >= STOP_BELOW)
+        lives = (begin < end) & (torch.exp(-depth) >= SPENT)
         count = lives * torch.minimum(end - begin, pass_samples // lives.sum().clamp(min=1))
         shows = weight > SHOWS
         num_samples, num_shown = torch.stack((count.sum(), shows.sum())).tolist()  # the only wait for the device
@@ -159,6 +162,6 @@ def _composite_behind(
     t_start = sigma.new_full((num,), -0.5).index_copy_(0, place, samples.t_start)
     t_end = sigma.new_full((num,), 0.5).index_copy_(0, place, samples.t_end)
     _, _, distance, weight = composite(
-        density, sigma.new_zeros(num, 3), Samples(t_start, t_end, offsets), backend=backend
+        density, sigma.new_zeros(num, 3), Samples(t_start, t_end, offsets), SPENT, backend
     )
     return weight.index_select(0, place), distance
