@@ -3,7 +3,8 @@
 Every mark is a run of its own with that budget, from an empty process: loading photographs, setting up occupancy and
 training count, importing, compiling and the final evaluation do not. FOLDER holds the scenes ``fox`` and ``chair``; the
 built-in scene needs none. A row is the mean over the seeds, with every run beside it: PSNR over all held-out views, the
-wall time of training and the time that it kept the cores busy.
+wall time of training and the time that it kept the cores busy. Models of the built-in scene then render larger
+pictures, in the same way as those that were scored; a picture counts from the camera to the pixels.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import mean
 
@@ -22,7 +25,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import digest, header, package_digest, require_kernels, run, write_json
-from timing import busy_seconds, thread_seconds
+from timing import busy_seconds, one_turn, take_turns, thread_seconds
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ MARKS = [
     *(Mark("fox", seconds, None, preset) for preset in ("fast", "best") for seconds in (15, 60, 300)),
 ]
 DOWNSCALE = {"fox": 4}
+PICTURES = {800: 0.3, 400: 1 / 12}
+"""Pixels on a side, and the seconds that a picture of the built-in scene may take."""
 
 
 def train_once(mark: Mark, folder: Path | None, seed: int) -> dict:
@@ -57,13 +62,25 @@ def train_once(mark: Mark, folder: Path | None, seed: int) -> dict:
     def note(progress) -> None:
         cores.setdefault(progress.stage, thread_seconds())
 
-    result = nerfcore.train(
+    trained = nerfcore.train(
         None if mark.scene == "builtin" else folder / mark.scene, on_progress=note, seed=seed,
         minutes=mark.seconds / 60, downscale=DOWNSCALE.get(mark.scene, 1), preset=mark.preset,
-    ).metrics
+    )
+    result = trained.metrics
     busy = busy_seconds(cores["loading"], cores["evaluating"], torch.get_num_threads())
     kept = "psnr ssim steps rays_per_second samples_per_second peak_rss_bytes num_eval_images".split()
-    return {"seed": seed, "wall": result["train_seconds"], "busy": busy} | {name: result[name] for name in kept}
+    pictures = picture_seconds(trained.model) if mark.scene == "builtin" else {}
+    return {"seed": seed, "wall": result["train_seconds"], "busy": busy, **pictures} | {k: result[k] for k in kept}
+
+
+def picture_seconds(model) -> dict[str, dict]:
+    """Of pictures of the training views, every fifth, in turn: busy time and wall time, medians."""
+    arms = {}
+    for side in PICTURES:
+        views = cycle((camera.resized(side, side), pose) for _, camera, pose in model.cameras[::5])
+        arms[side] = partial(one_turn, lambda views=views: model.render_image(*next(views)), torch.get_num_threads())
+    timings = take_turns(arms, 10.0, rounds=len(model.cameras[::5]))
+    return {"pictures": {side: {"busy": t.busy, "wall": t.median} for side, t in timings.items()}}
 
 
 def measure(mark: Mark, folder: Path | None, seeds: list[int]) -> dict:

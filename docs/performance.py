@@ -105,7 +105,26 @@ def quality(result: dict, folder: Path) -> list[str]:
         "setting up occupancy count, importing, compiling and the evaluation do not. fox: 270 x 480 pixels, chair: "
         "400 x 400 on white, builtin: 200 x 200."
     )
-    return ["## Time to quality", said, "\n".join(lines)]
+    return ["## Time to quality", said, "\n".join(lines), *pictures(result["rows"], digests)]
+
+
+def pictures(rows: list[dict], digests: dict[str, str]) -> list[str]:
+    from quality import PICTURES
+
+    rows = [r for r in rows if all("pictures" in run for run in r["runs"])]
+    if not rows:
+        return []
+    lines = ["| model | pixels | target | busy s | wall s | pictures a second, busy |", "| --- | --- | --- | --- | --- | --- |"]
+    for r in rows:
+        for side, target in PICTURES.items():
+            busy, wall = (mean(run["pictures"][str(side)][k] for run in r["runs"]) for k in ("busy", "wall"))
+            verdict = "met" if busy <= target else "missed"
+            lines.append(
+                f"| {r['row']}{_stale(r, digests.get(r['row']))} | {side} x {side} | {target:.3f} s, **{verdict}** | {busy:.3f} | "
+                f"{wall:.3f} | {1 / busy:.1f} |"
+            )
+    said = "Pictures of the built-in scene, rendered as those that were scored: medians over its views, means over the seeds."
+    return ["### Pictures", said, "\n".join(lines)]
 
 
 def deterministic(result: dict, folder: Path) -> list[str]:
