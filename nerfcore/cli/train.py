@@ -72,7 +72,8 @@ class Train(TrainConfig):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name not in ("scene", "out", "resume", "field_config") and value not in (field.default, None):
-                words += [f"--{field.name.replace('_', '-')}", *([] if value is True else [str(value)])]
+                values = [] if value is True else value if isinstance(value, tuple) else [value]
+                words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
         return shlex.join(words)
 
     def _summary(self, metrics: dict, out: Path) -> None:

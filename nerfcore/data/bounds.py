@@ -12,14 +12,13 @@ from torch import Tensor
 from nerfcore.cameras.trajectories import looked_at
 from nerfcore.data.capture import Box, Entry, SparsePoints
 from nerfcore.data.images import image_size
-from nerfcore.data.scene import SceneTransform
+from nerfcore.data.scene import MAX_CASCADES, SceneTransform
 from nerfcore.data.values import LARGEST, number, positive
 from nerfcore.errors import SceneError
 
 INSTANT_NGP_KEYS = "aabb_scale", "scale", "offset", "aabb"
 MAX_AABB_SCALE = 128
 MARGIN = 1.05
-MAX_CASCADES = 5
 MIN_POINTS = 50  # fewer say nothing about where a scene ends
 OUTLIERS = 0.01  # share of the points, at either end of each axis, that the box need not hold
 FARTHEST = 16.0  # times the usual distance of what cameras see: beyond, a box is too coarse for what is near

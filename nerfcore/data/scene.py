@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +12,9 @@ import torch
 from torch import Tensor
 
 from nerfcore.cameras.intrinsics import Camera
+from nerfcore.errors import SceneError
+
+MAX_CASCADES = 5  # unless a file says otherwise
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,29 @@ class Scene:
     has_alpha: bool
     split_rule: str
     points: Tensor | None = None
+
+    def within(self, box: Sequence[float] | None = None, scale: float = 1.0) -> Scene:
+        """The same scene in another box: the smallest cube that holds ``box``, world coordinates of its lower corner
+        and of its upper one (None: the scene's own), made ``scale`` times as large about its middle.
+
+        The smallest cascade keeps its size as nearly as whole cascades allow. Raises SceneError for what is no box.
+        """
+        corners = self.transform.world_box.flatten().tolist() if box is None else list(box)
+        low, high = corners[:3], corners[3:]
+        sides = [b - a for a, b in zip(low, high, strict=False)]
+        if len(corners) != 6 or not all(0 < side < math.inf for side in sides) or not 0 < scale < math.inf:
+            raise SceneError(
+                f"box {' '.join(f'{value:g}' for value in corners)}, scale {scale:g}: is no box; give three world "
+                "coordinates of the lower corner, then three larger ones of the upper corner, and a scale above 0"
+            )
+        if box is None and scale == 1:
+            return self
+        to_box = 1 / (scale * max(sides))
+        middle = [0.5 * (a + b) for a, b in zip(low, high, strict=True)]
+        transform = SceneTransform(to_box, tuple(0.5 - to_box * value for value in middle))
+        cascades = self.cascades + round(math.log2(self.transform.scale / to_box))
+        cascades = min(max(cascades, 1), max(MAX_CASCADES, self.cascades))
+        return dataclasses.replace(self, transform=transform, cascades=cascades)
 
     def camera_centres(self, split: str = "train") -> Tensor:
         """[N, 3] world positions of the cameras of the split "train", "val" or "test"."""

@@ -34,6 +34,9 @@ class TrainConfig:
     preset: Preset = "default"  # size of the field: fast is soonest fair, best is last to stop improving
     # where a scene ends: at its box, or nowhere; auto is contracted where opaque photos were taken from outside the box
     bounds: Bounds = "auto"
+    # world coordinates of the box's lower corner, then of its upper one; if not given, cameras and points tell
+    box: tuple[float, float, float, float, float, float] | None = None
+    scale: float = 1.0  # makes the box so many times as large, given or not
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
@@ -63,5 +66,7 @@ class TrainConfig:
         for name, kinds in ((name, get_args(kind)) for name, kind in choices.items()):
             if getattr(self, name) not in kinds:
                 raise NerfcoreError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
+        if self.box is not None:
+            object.__setattr__(self, "box", tuple(map(float, self.box)))
         if self.downscale < 1:
             raise NerfcoreError(f"downscale must be 1 or more, got {self.downscale}")

@@ -78,6 +78,7 @@ def train(
         write_file(out / "config.yaml", yaml.safe_dump(dict(scene=source, **asdict(config)), sort_keys=False))
     if not isinstance(scene, Scene):
         scene = load_scene(scene, downscale=config.downscale)
+    scene = scene.within(config.box, config.scale)
     trainer = Trainer(scene, config, device)
     trainer.started = started
     run = Run(trainer.model({}), config, out)

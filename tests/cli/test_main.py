@@ -65,6 +65,12 @@ def test_options_come_in_any_order(capsys):
     assert settings("--preset=fast", "--out", "run", "--steps", "7", "scene", capsys=capsys) == expected
 
 
+def test_a_box_is_six_numbers_and_may_be_below_zero(capsys):
+    corners = "-1", "-2", "-3.5", "1", "2", "1e1"
+    found = settings("scene", "--box", *corners, "--scale", "0.5", capsys=capsys)
+    assert found["box"] == [-1, -2, -3.5, 1, 2, 10] and found["scale"] == 0.5
+
+
 def test_defaults_of_train(capsys):
     found = settings(capsys=capsys)
     assert found["scene"] is None and found["out"] == "runs/builtin" and found["minutes"] == 5
@@ -151,7 +157,7 @@ def test_interrupted_training_says_how_to_go_on(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(nerfcore, "train", train, raising=False)
     argv = ["train", "a scene", "--out", str(tmp_path / "r"), "--minutes", "2.5", "--preset", "fast", "--seed", "3"]
-    assert main([*argv, "--video"]) == 130
+    assert main([*argv, "--video", "--box", *"-1 0 0 1 2 3".split()]) == 130
     message = capsys.readouterr().out.splitlines()[-1]
     assert "step 123" in message and "--resume" in message and "--video" in message
 

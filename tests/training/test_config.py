@@ -39,5 +39,5 @@ def test_bad_values_are_told_in_words(settings, message):
 
 @pytest.mark.parametrize("preset", FIELD_PRESETS)
 def test_survives_yaml(preset):
-    config = TrainConfig(steps=7, preset=preset, seed=3, field_config=dict(log2_table=9))
+    config = TrainConfig(steps=7, box=(0, 0, 0, 1, 1, 1), preset=preset, seed=3, field_config=dict(log2_table=9))
     assert TrainConfig(**yaml.safe_load(yaml.safe_dump(asdict(config)))) == config
