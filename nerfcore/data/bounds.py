@@ -79,8 +79,7 @@ def choose_box(entries: list[Entry], points: SparsePoints | None) -> Box:
     """
     poses = torch.stack([entry.pose for entry in entries])
     centres = poses[:, :, 3].numpy()
-    focus = _focus(poses)
-    seen, nearest = _seen(entries, poses, points)
+    focus, seen = focus_of(poses), _seen(entries, points)
     if seen is None:
         middle = centres.mean(0) if focus is None else focus
         arm = np.linalg.norm(centres - middle, axis=1).max()
@@ -92,10 +91,10 @@ def choose_box(entries: list[Entry], points: SparsePoints | None) -> Box:
     middle = 0.5 * (lowest + highest) if focus is None else focus
     half = MARGIN * max((highest - middle).max(), (middle - lowest).max())
     half = min(half, max(FARTHEST * usual, np.abs(centres - middle).max() * MARGIN))
-    return cube(middle, half, _cascades(half, nearest))
+    return cube(middle, half, _cascades(half, nearest_seen(entries, points)))
 
 
-def _focus(poses: Tensor) -> np.ndarray | None:
+def focus_of(poses: Tensor) -> np.ndarray | None:
     """The point [3] that cameras stand around and look at; None where they look the same way, or outward."""
     if poses[:, :, 2].mean(0).norm() > FACING:
         return None
@@ -104,18 +103,23 @@ def _focus(poses: Tensor) -> np.ndarray | None:
     return focus.numpy() if in_front.double().mean() > 0.75 else None
 
 
-def _seen(entries: list[Entry], poses: Tensor, points: SparsePoints | None) -> tuple[np.ndarray | None, float]:
-    """Points [N, 3] of what cameras see, and a usual distance of what is nearest to one."""
+def nearest_seen(entries: list[Entry], points: SparsePoints | None) -> float:
+    """A usual distance of what is nearest to a camera, by points or depths as in `choose_box`; 0 where neither is
+    known."""
     if points is not None and len(points.xyz) >= MIN_POINTS:
-        few = points.xyz[:: 1 + len(points.xyz) // 10_000]
-        some = poses[:: 1 + len(poses) // 50]
-        away = torch.from_numpy(few) - some[:, None, :, 3]
-        depth = -(away * some[:, None, :, 2]).sum(-1)
+        few = torch.from_numpy(points.xyz[:: 1 + len(points.xyz) // 10_000])
+        some = torch.stack([entry.pose for entry in entries[:: 1 + len(entries) // 50]])
+        depth = -((few - some[:, None, :, 3]) * some[:, None, :, 2]).sum(-1)
         near = depth.masked_fill(depth <= 0, math.inf).quantile(0.05, dim=1)
-        return points.xyz, float(near[near.isfinite()].median()) if near.isfinite().any() else 0.0
+        return float(near[near.isfinite()].median()) if near.isfinite().any() else 0.0
+    return float(np.median([entry.near_far[0] for entry in entries if entry.near_far] or [0.0]))
+
+
+def _seen(entries: list[Entry], points: SparsePoints | None) -> np.ndarray | None:
+    """Points [N, 3] of what cameras see."""
+    if points is not None and len(points.xyz) >= MIN_POINTS:
+        return points.xyz
     bounded = [entry for entry in entries if entry.near_far]
-    if not bounded:
-        return None, 0.0
     corners = []
     for entry in bounded:
         camera = entry.camera(*image_size(entry.path))
@@ -123,7 +127,7 @@ def _seen(entries: list[Entry], poses: Tensor, points: SparsePoints | None) -> t
         _, direction = camera.unproject(pixel)
         direction = direction / -direction[:, 2:]
         corners += [(depth * direction) @ entry.pose[:, :3].T + entry.pose[:, 3] for depth in entry.near_far]
-    return torch.cat(corners).numpy(), float(np.median([entry.near_far[0] for entry in bounded]))
+    return torch.cat(corners).numpy() if corners else None
 
 
 def _cascades(half: float, nearest: float) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nerfcore.cameras.intrinsics import Camera
-from nerfcore.data.bounds import choose_box
+from nerfcore.data.bounds import choose_box, nearest_seen
 from nerfcore.data.capture import Capture, Entry
 from nerfcore.data.images import any_of_block, box_mean, read_grey, read_image
 from nerfcore.data.scene import Frame, Scene, Split
@@ -49,6 +49,7 @@ def build_scene(capture: Capture, downscale: int) -> Scene:
         name=root.resolve().name, root=root, train=parts["train"], val=parts.get("val"), test=parts["test"],
         transform=box.transform, cascades=box.cascades, has_alpha=channels == 4, split_rule=capture.split_rule,
         points=None if capture.points is None else torch.from_numpy(capture.points.xyz).float(),
+        nearest=nearest_seen(entries, capture.points) or None,
     )
 
 

@@ -15,8 +15,7 @@ from nerfcore.ops.mlp import mlp
 from nerfcore.ops.pdf import sample_pdf
 from nerfcore.types import Samples
 
-NEAR, FAR = 0.05, 1000.0
-"""Where the samples of a ray begin and end, in sides of the core."""
+FAR = 1000.0  # where rays end, in sides of the core
 EVEN_SHARE = 0.1
 """Of the samples of a round, spread evenly: space that a proposal has given up is looked at again."""
 
@@ -52,9 +51,6 @@ def from_bounded(s: Tensor) -> Tensor:
     return torch.where(s < 0.5, 2 * s, 0.5 / (1 - s).clamp(max=0.5))
 
 
-ENDS = tuple(to_bounded(torch.tensor([NEAR, FAR])).tolist())
-
-
 class Proposal(nn.Module):
     """A small density, which says where the weights of a ray may lie: hash grid and one hidden layer of 16."""
 
@@ -76,9 +72,10 @@ class Proposal(nn.Module):
 class UnboundedField(Field):
     """Any other field in contracted space, with proposals that say where rays have their samples.
 
-    inner, inner_config: the field that is contracted. core: side of the cube about the middle of the box that keeps its
-    shape; the smallest cascade of a scene. num_samples: of a ray in each round: what a round finds proposes where the
-    next one samples, and the last is the inner field's. proposal_finest: resolution of each proposal's finest level.
+    inner, inner_config: the field that is contracted. core, middle: side and middle of the cube that keeps its shape,
+    in box coordinates. near: where the samples of a ray begin, in sides of the core. num_samples: of a ray in each
+    round: what a round finds proposes where the next one samples, and the last is the inner field's. proposal_finest:
+    resolution of each proposal's finest level.
 
     Rays stay straight and distances what they are; densities are per unit of the box. The inner field and the proposals
     have them per unit of contracted space, so that a field that knows nothing yet is a fog through which what is far
@@ -92,6 +89,8 @@ class UnboundedField(Field):
         inner: str = "ngp",
         inner_config: dict | None = None,
         core: float = 1.0,
+        middle: Sequence[float] = (0.5, 0.5, 0.5),
+        near: float = 0.05,
         num_samples: Sequence[int] = (64, 32, 24),
         proposal_finest: Sequence[int] = (128, 512),
         backend: str = "auto",
@@ -104,11 +103,13 @@ class UnboundedField(Field):
             )
         self.inner = FIELDS[inner](**(inner_config or {}), backend=backend)
         self.config = dict(
-            inner=inner, inner_config=self.inner.config, core=core, num_samples=list(num_samples),
-            proposal_finest=list(proposal_finest),
+            inner=inner, inner_config=self.inner.config, core=core, middle=list(middle), near=near,
+            num_samples=list(num_samples), proposal_finest=list(proposal_finest),
         )
         self.proposals = nn.ModuleList(Proposal(finest, backend=backend) for finest in proposal_finest)
         self.core, self.num_samples, self.backend = core, tuple(num_samples), backend
+        self.register_buffer("middle", torch.tensor(middle), persistent=False)
+        self.ends = tuple(to_bounded(torch.tensor([near, FAR])).tolist())
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draws the parameters of all parts."""
@@ -127,8 +128,8 @@ class UnboundedField(Field):
 
     def _contracted(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Points [N, 3] of the box, or outside it, where the inner field and the proposals have them; and how long
-        there [N] is what is one unit of the box here, away from the middle."""
-        x = (x - 0.5) / self.core + 0.5
+        there [N] is what is one unit of the box here, away from the core's middle."""
+        x = (x - self.middle) / self.core + 0.5
         return contract(x), 0.5 / self.core / reach(x).squeeze(1).square()
 
     def color(self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None) -> Tensor:
@@ -150,7 +151,7 @@ class UnboundedField(Field):
         tile a ray from its beginning to its end; :meth:`in_box` makes distances of them.
         """
         rays = len(origin)
-        first, last = (origin.new_full((rays, 1), end) for end in ENDS)
+        first, last = (origin.new_full((rays, 1), end) for end in self.ends)
         border, share, proposed = torch.cat([first, last], 1), origin.new_ones(rays, 1), []
         for proposal, count in zip([*self.proposals, None], self.num_samples, strict=True):
             floor = EVEN_SHARE / share.shape[1]

@@ -32,7 +32,8 @@ class TrainConfig:
     steps: int | None = None  # number of steps, instead of minutes: repeatable to the bit
     downscale: int = 1  # K: photographs are reduced by a K x K box mean
     preset: Preset = "default"  # size of the field: fast is soonest fair, best is last to stop improving
-    # where a scene ends: at its box, or nowhere; auto is contracted where opaque photos were taken from outside the box
+    # where a scene ends: at its box, or nowhere; auto is contracted where opaque photos show what no box holds well,
+    # and box where one is given
     bounds: Bounds = "auto"
     # world coordinates of the box's lower corner, then of its upper one; if not given, cameras and points tell
     box: tuple[float, float, float, float, float, float] | None = None

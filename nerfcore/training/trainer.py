@@ -26,6 +26,7 @@ from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching
 from nerfcore.training.cameras import CameraRefinement
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
+from nerfcore.training.extent import core_of, finest_resolution, is_contracted
 from nerfcore.training.loss import modular_loss, over, photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.recorder import StepRecorder
@@ -110,12 +111,13 @@ class Trainer:
         names = [name for name, kind in FIELDS.items() if kind.bounded]
         if config.field not in names:
             raise NerfcoreError(f"there is no field {config.field!r}; choose {', '.join(names)}")
-        core, contracted = 0.5 ** (self.scene.cascades - 1), is_contracted(self.scene, config.bounds)
-        finest = finest_resolution(self.scene, 2 * core if contracted else 1.0)
+        bounds = "box" if config.bounds == "auto" and config.box is not None else config.bounds
+        core = core_of(self.scene) if is_contracted(self.scene, bounds) else None
+        finest = finest_resolution(self.scene, core)
         shape = dict(finest=finest, table_storage=config.table_storage, precision=config.precision)
         shape |= FIELD_PRESETS[config.preset] | config.field_config
-        if contracted:
-            field = UnboundedField(config.field, shape, core, backend=config.backend)
+        if core is not None:
+            field = UnboundedField(config.field, shape, core.side, core.middle, core.near, backend=config.backend)
         else:
             field = FIELDS[config.field](**shape, backend=config.backend)
         field.initialise(torch.Generator().manual_seed(config.seed))
@@ -316,25 +318,3 @@ def seen_by_a_camera(scene: Scene, points: Tensor, radius: float) -> Tensor:
         local = (points[left] - frame.pose[:, 3].to(points)) @ frame.pose[:, :3].to(points)
         seen[left] = frame.camera.sees_ball(local, radius)
     return seen
-
-
-def finest_resolution(scene: Scene, side: float = 1.0) -> int:
-    """Cells of the finest hash level along the box, or a cube of another ``side`` in its units: about one per pixel
-    footprint at the middle of the captured space, which a study of CPU budgets found better than the fixed 2048."""
-    distance = (scene.camera_centres() - scene.transform.world_box.mean(0)).norm(dim=-1)
-    footprints = [f.camera.footprint(d) for f, d in zip(scene.train.frames, distance, strict=True)]
-    side = side / scene.transform.scale
-    return int(min(max(side / torch.stack(footprints).median(), 128), 4096))
-
-
-def is_contracted(scene: Scene, bounds: str) -> bool:
-    """Whether space outside the smallest cascade is contracted: where ``bounds`` says so, or is "auto" and photographs
-    without alpha were taken from outside the box, or most of them look away from its middle."""
-    if scene.has_alpha and bounds == "contracted":
-        raise NerfcoreError("photographs with alpha show nothing but what is in the box; train them with bounds box")
-    if scene.has_alpha or bounds != "auto":
-        return bounds == "contracted"
-    centre, (low, high) = scene.camera_centres(), scene.transform.world_box
-    outside = ((centre < low) | (centre > high)).any(-1)
-    towards = -(scene.train.poses[:, :, 2] * ((low + high) / 2 - centre)).sum(-1)
-    return bool(outside.any()) or bool((towards < 0).float().mean() > 0.5)

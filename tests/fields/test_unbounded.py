@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nerfcore.fields import FIELDS, UnboundedField
-from nerfcore.fields.unbounded import FAR, NEAR, contract, from_bounded, to_bounded
+from nerfcore.fields.unbounded import FAR, contract, from_bounded, to_bounded
 from nerfcore.renderer.model import Model
 from nerfcore.training.loss import proposal_loss
 from nerfcore.types import Rays
@@ -88,9 +88,9 @@ def test_bounded_distances_and_back():
 # --- samples
 
 
-@pytest.mark.parametrize("core", [1.0, 0.125])
-def test_samples_tile_a_ray(backend, device, core):
-    field = small(backend, core=core, num_samples=(16, 8, 4)).to(device)
+@pytest.mark.parametrize(("core", "near"), [(1.0, 0.05), (0.125, 0.3)])
+def test_samples_tile_a_ray(backend, device, core, near):
+    field = small(backend, core=core, near=near, num_samples=(16, 8, 4)).to(device)
     origin, direction, jitter = (x.to(device) for x in rays(7))
     last, proposed = field.propose(origin, direction, jitter)
     for samples, count in zip([*(s for _, s in proposed), last], (16, 8, 4), strict=True):
@@ -98,7 +98,7 @@ def test_samples_tile_a_ray(backend, device, core):
         start, end = (x.view(7, count) for x in (samples.t_start, samples.t_end))
         assert torch.equal(start[:, 1:], end[:, :-1]) and (end >= start).all()
         distances = field.in_box(samples)
-        assert distances.t_start.view(7, -1)[:, 0].tolist() == pytest.approx([core * NEAR] * 7)
+        assert distances.t_start.view(7, -1)[:, 0].tolist() == pytest.approx([core * near] * 7)
         assert distances.t_end.view(7, -1)[:, -1].tolist() == pytest.approx([core * FAR] * 7, rel=1e-3)
     assert all(w.requires_grad and (w >= 0).all() for w, _ in proposed)
 

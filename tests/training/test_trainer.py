@@ -17,7 +17,7 @@ from nerfcore.training import recorder as recorder_module
 from nerfcore.training import trainer as trainer_module
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
-from nerfcore.training.trainer import Trainer, finest_resolution, seen_by_a_camera
+from nerfcore.training.trainer import Trainer, seen_by_a_camera
 
 SMALL = TrainConfig(steps=400, preset="fast", samples_per_step=4096, min_rays=64, occupancy_resolution=32)
 
@@ -262,12 +262,3 @@ def test_seen_space_is_what_projects_into_a_picture(scene):
     assert 20 < expected.sum() < 400
     assert torch.equal(seen_by_a_camera(scene, points, 1e-6), expected)
     assert (seen_by_a_camera(scene, points, 0.5) >= expected).all()
-
-
-def test_the_finest_level_is_about_a_pixel_wide(scene):
-    """The footprint of a pixel at the middle of the box, by similar triangles."""
-    frame = scene.train.frames[0]
-    middle = scene.transform.world_box.mean(0)
-    footprint = (frame.pose[:, 3] - middle).norm() / nerfcore.load_scene().train.frames[0].camera.fl_x
-    cells = (1 / scene.transform.scale / footprint).item()
-    assert finest_resolution(nerfcore.load_scene()) == pytest.approx(cells, rel=0.2)

@@ -1,4 +1,4 @@
-"""Training with contraction and proposals: learns far objects · repeats to the bit · resumes · when it is chosen."""
+"""Training with contraction and proposals: learns far objects · repeats to the bit · resumes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import dataclasses
 import pytest
 import torch
 
-from nerfcore.cameras import look_at
 from nerfcore.data import load_scene
 from nerfcore.errors import NerfcoreError
 from nerfcore.renderer.model import Model
 from nerfcore.synthetic import unbounded
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
-from nerfcore.training.trainer import Trainer, is_contracted
+from nerfcore.training.trainer import Trainer
 from tests.training.test_trainer import NoWaiting
 
 SMALL = TrainConfig(steps=200, preset="fast", samples_per_step=4096, occupancy_resolution=32, bounds="contracted")
@@ -104,20 +103,3 @@ def test_a_bad_step_moves_nothing_and_is_traced_to_its_operation(scene):
     with pytest.raises(NerfcoreError, match=r"^hash_grid: table is not finite .* at step 2; lower the learning rate"):
         run(trainer, 4)
     assert torch.equal(trainer.field.inner.table, before)
-
-
-def with_poses(scene, poses):
-    frames = [dataclasses.replace(f, pose=p) for f, p in zip(scene.train.frames, poses, strict=False)]
-    return dataclasses.replace(scene, train=dataclasses.replace(scene.train, frames=frames))
-
-
-def test_contraction_is_chosen_where_cameras_leave_the_box_or_look_out(scene):
-    assert not is_contracted(scene, "auto") and is_contracted(scene, "contracted") and not is_contracted(scene, "box")
-    eyes = scene.camera_centres()
-    outward = with_poses(scene, look_at(eyes, 3 * eyes))
-    assert is_contracted(outward, "auto") and not is_contracted(outward, "box")
-    outside = with_poses(scene, [*look_at(2 * eyes[:1], (0.0, 0.0, 0.0)), *scene.train.poses[1:]])
-    assert is_contracted(outside, "auto")
-    assert not is_contracted(dataclasses.replace(outside, has_alpha=True), "auto")
-    with pytest.raises(NerfcoreError, match="train them with bounds box"):
-        is_contracted(dataclasses.replace(outside, has_alpha=True), "contracted")
