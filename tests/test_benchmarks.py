@@ -206,6 +206,24 @@ def test_time_to_quality(kernels, tmp_path, monkeypatch, capsys):
     assert "fox@15: skipped, because FOLDER has no fox" in capsys.readouterr().out
 
 
+def test_scene_without_an_end(kernels, tmp_path, monkeypatch, capsys):
+    """Few, small views and steps, and the second time nothing is measured again."""
+    monkeypatch.setattr("nerfcore.synthetic.unbounded.VIEWS", 9)
+    monkeypatch.setattr("nerfcore.synthetic.unbounded.SIZE", 16)
+    names, out = runpy.run_path(str(BENCHMARKS / "unbounded.py")), tmp_path / "unbounded.json"
+    words = ["--arms", "contracted", "box", "box x16", "--steps", "2", "--seeds", "0", "--json", str(out), "--resume"]
+    names["main"](words)
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert set(result) == HEADER and [row["row"] for row in result["rows"]] == ["contracted", "box", "box x16"]
+    contracted, box, large = result["rows"]
+    assert box["contracted_gains"] == contracted["psnr"] - box["psnr"] and "contracted_gains" in large
+    assert (contracted["target"], box["target"], "target" in large) == (27.0, 3.0, False)
+    assert "held-out views after 2 steps" in capsys.readouterr().out
+    monkeypatch.setattr("nerfcore.train", None)
+    names["main"](words)
+    assert json.loads(out.read_text(encoding="utf-8"))["rows"] == result["rows"]
+
+
 def test_performance_page(kernels, tmp_path, capsys):
     import growth
     import peers
