@@ -20,8 +20,8 @@ class Eval(Hardware, UsesModel):
     """Scene folder; default: the scene of the run."""
     downscale: int | None = None
     """Size of the photos, one K-th; default: as in training."""
-    background: Background = "white"
-    """What RGBA photos and the model are composited on."""
+    background: Background | None = None
+    """What RGBA photos and the model are composited on; default: as in training, white if that was random."""
     settle: bool = False
     """First move held-out cameras to where the model explains their photographs best."""
     json: Path | None = None

@@ -14,6 +14,7 @@ TableStorage = Literal["float32", "float16", "bfloat16"]
 Refine = Literal["none", "poses", "cameras"]
 Precision = Literal["float32", "tf32", "bf16", "fp16"]
 Bounds = Literal["auto", "box", "contracted"]
+Behind = Literal["random", "white", "black"]
 
 FIELD_PRESETS: dict[str, dict] = {
     "fast": dict(log2_table=15, num_levels=8, features=4),
@@ -38,6 +39,9 @@ class TrainConfig:
     # world coordinates of the box's lower corner, then of its upper one; if not given, cameras and points tell
     box: tuple[float, float, float, float, float, float] | None = None
     scale: float = 1.0  # makes the box so many times as large, given or not
+    # what lies behind a box: colours drawn anew in every step, before which only what is there can match photos, or the
+    # plain one that photos of an object show; contracted space ends at a sky that it learns
+    background: Behind = "random"
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
@@ -63,10 +67,15 @@ class TrainConfig:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
         if self.preset not in FIELD_PRESETS:
             raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
-        choices = {"table_storage": TableStorage, "precision": Precision, "bounds": Bounds, "refine": Refine}
+        choices = {
+            "table_storage": TableStorage, "precision": Precision, "bounds": Bounds, "refine": Refine,
+            "background": Behind,
+        }
         for name, kinds in ((name, get_args(kind)) for name, kind in choices.items()):
             if getattr(self, name) not in kinds:
                 raise NerfcoreError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
+        if self.bounds == "contracted" and self.background != "random":
+            raise NerfcoreError(f"contracted space has its own sky; train before {self.background} with bounds box")
         if self.box is not None:
             object.__setattr__(self, "box", tuple(map(float, self.box)))
         if self.downscale < 1:

@@ -28,11 +28,11 @@ class Evaluation:
 
 
 def evaluate(
-    model: Model, scene: Scene | Split, background: str = "white", settle: bool = False
+    model: Model, scene: Scene | Split, background: str | None = None, settle: bool = False
 ) -> Evaluation:
     """PSNR and SSIM on the held-out views: means over images of the per-image value, on sRGB values in [0, 1]; RGBA
-    truth is composited on ``background``, predictions are clipped and not quantised. Ignored pixels do not count, and
-    are background in both pictures.
+    truth is composited on ``background`` (None: the one of training, white if that was random), predictions are clipped
+    and not quantised. Ignored pixels do not count, and are background in both pictures.
 
     Where training corrected cameras, the held-out views of a scene follow: their poses by the similarity that brings
     the given centres of the training cameras to the corrected ones, their intrinsics where a training view has the
@@ -42,6 +42,9 @@ def evaluate(
     the errors of their poses out of the score, and those photographs are then no longer unseen: ``settled`` in the
     metrics says so.
     """
+    if background is None:
+        trained_on = model.header.get("config", {}).get("background", "random")
+        background = "white" if trained_on == "random" else trained_on
     split, frames = (scene.test, _followed(model, scene)) if isinstance(scene, Scene) else (scene, scene.frames)
     if settle:
         frames = _settled(model, replace(split, frames=frames))

@@ -21,7 +21,7 @@ from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
 from nerfcore.ops._late import LateNumber
 from nerfcore.ops.occupancy import SCATTERED
-from nerfcore.renderer.model import Model
+from nerfcore.renderer.model import Model, background_rgb
 from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching
 from nerfcore.training.cameras import CameraRefinement
@@ -111,7 +111,8 @@ class Trainer:
         names = [name for name, kind in FIELDS.items() if kind.bounded]
         if config.field not in names:
             raise NerfcoreError(f"there is no field {config.field!r}; choose {', '.join(names)}")
-        bounds = "box" if config.bounds == "auto" and config.box is not None else config.bounds
+        has_end = config.box is not None or config.background != "random"
+        bounds = "box" if config.bounds == "auto" and has_end else config.bounds
         core = core_of(self.scene) if is_contracted(self.scene, bounds) else None
         finest = finest_resolution(self.scene, core)
         shape = dict(finest=finest, table_storage=config.table_storage, precision=config.precision)
@@ -156,9 +157,9 @@ class Trainer:
         config = self.config
         with _repeatable_sums(config.deterministic and self.capacity is not None):
             rays, pixel, image = self.pixels.sample(num_rays, self.generator)
-            jitter, background = self._random(num_rays), self._random(num_rays, 3)
+            jitter, background = self._random(num_rays), self._background(num_rays)
             lattice = self.marching.lattice(self.occupancy, stride, self._most_samples_per_ray(num_rays))
-            # the same random background behind picture and prediction: only what is really there can match it
+            # the same background behind picture and prediction: only what is really there can match a random one
             truth = over(background, pixel)
             if self.cameras is not None:
                 with torch.set_grad_enabled(detail is not None):
@@ -285,6 +286,12 @@ class Trainer:
     def _most_samples_per_ray(self, num_rays: int) -> int:
         """So that all together have at most MAX_SAMPLES, where nothing else bounds them."""
         return min(SampleLattice.max_samples, self.capacity or MAX_SAMPLES // num_rays)
+
+    def _background(self, num_rays: int) -> Tensor:
+        if self.config.background == "random":
+            return self._random(num_rays, 3)
+        channels = [torch.full((num_rays,), v, device=self.device) for v in background_rgb(self.config.background)]
+        return torch.stack(channels, dim=1)
 
     def _random(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)

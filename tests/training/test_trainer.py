@@ -185,6 +185,21 @@ def test_learns_the_built_in_scene():
     assert trainer.occupancy.occupied_share < 0.5
 
 
+@pytest.mark.parametrize("background", ["random", "white"])
+def test_before_their_plain_colour_photos_without_alpha_show_only_the_object(scene, background):
+    """Where every picture is white a field before white stays empty; before random colours fog has to be white."""
+    pixels = scene.train.pixels.double() / 255
+    pixels = (255 * (pixels[:, :3] * pixels[:, 3:] + 1 - pixels[:, 3:])).round().byte()
+    opaque = dataclasses.replace(scene, train=dataclasses.replace(scene.train, pixels=pixels), has_alpha=False)
+    config = dataclasses.replace(SMALL, steps=300, background=background)
+    model = run(Trainer(opaque, config), 300).model({"config": {"background": background}})
+    view = scene.train.frames[0]
+    opacity = model.render_image(view.camera, view.pose)["opacity"][scene.train.image(0)[..., 3] == 0]
+    assert opacity.mean() < 1e-3 if background == "white" else opacity.mean() > 0.01
+    metrics = evaluate(model, scene).metrics
+    assert metrics["background"] == "white" and metrics["psnr"] > 14
+
+
 def test_rays_follow_the_samples_they_need(scene):
     trainer = run(Trainer(scene, SMALL), 40)
     samples = trainer.samples
