@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "metrics": BASE | {"ops"},
     "mesh": BASE | {"ops"},
     "cameras": BASE | {"_extension", "ops"},
-    "data": ENGINE | {"cameras"},
+    "data": ENGINE | {"cameras", "_toolchain"},
     "synthetic": ENGINE | {"cameras"},
     "fields": SCENES,
     "renderer": SCENES | {"fields"},

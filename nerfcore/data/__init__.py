@@ -17,19 +17,23 @@ __all__ = ["Frame", "PixelSampler", "Scene", "SceneTransform", "Split", "builtin
 
 
 def load_scene(
-    path: str | Path | None = None, downscale: int = 1, box: Sequence[float] | None = None, scale: float = 1.0
+    path: str | Path | None = None, downscale: int = 1, box: Sequence[float] | None = None, scale: float = 1.0,
+    memory: float | None = None,
 ) -> Scene:
     """Loads a capture of any form in ``nerfcore.data.formats``, which its files tell: docs/formats.md lists them.
 
     path: its folder, or the file that describes it; None is the built-in scene. downscale: images become box means over
     blocks of so many pixels squared, and cameras follow. box (6 world numbers: lower corner, upper corner) and scale
-    overrule where the scene lies, see :meth:`~nerfcore.data.scene.Scene.within`. Frames without an image are skipped
-    and counted in one warning. Raises SceneError, one sentence that names the file and the remedy, for whatever cannot
-    be used.
+    overrule where the scene lies, see :meth:`~nerfcore.data.scene.Scene.within`. memory: bytes that photographs may
+    take, None for half of what is free; more than that stay in their files
+    (:class:`~nerfcore.data.scene.StoredSplit`) and are decoded when they are asked for. Frames without an image are
+    skipped and counted in one warning. Raises SceneError, one sentence that names the file and the remedy, for whatever
+    cannot be used.
     """
     if not isinstance(downscale, int) or downscale < 1:
         raise ValueError(f"downscale is {downscale!r}; give a whole number from 1 on")
-    return build_scene(read_capture(builtin_scene_path() if path is None else Path(path)), downscale).within(box, scale)
+    capture = read_capture(builtin_scene_path() if path is None else Path(path))
+    return build_scene(capture, downscale, memory).within(box, scale)
 
 
 def builtin_scene_path() -> Path:

@@ -4,123 +4,108 @@ from __future__ import annotations
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 import torch
 
-from nerfcore.cameras.intrinsics import Camera
+from nerfcore._toolchain import available_memory
 from nerfcore.data.bounds import choose_box, nearest_seen
-from nerfcore.data.capture import Capture, Entry
-from nerfcore.data.images import any_of_block, box_mean, read_grey, read_image
-from nerfcore.data.scene import Frame, Scene, Split
+from nerfcore.data.capture import Capture
+from nerfcore.data.photo import Photo
+from nerfcore.data.pixels import table_bytes
+from nerfcore.data.scene import Frame, Scene, Split, StoredSplit
 from nerfcore.errors import SceneError
 
 READER_THREADS = 4
+MEMORY_SHARE = 0.5  # of what is free, that photographs may take
 
 
-class Photo(NamedTuple):
-    """The size of the file's image, its camera and its pixels as they are stored, and which of these do not count."""
+def build_scene(capture: Capture, downscale: int, memory: float | None = None) -> Scene:
+    """Joins the photographs of a capture to a scene. Warns once of images that do not exist.
 
-    width: int
-    height: int
-    camera: Camera
-    pixels: np.ndarray
-    ignored: np.ndarray | None
-
-
-def build_scene(capture: Capture, downscale: int) -> Scene:
-    """Reads the images of a capture and joins them to a scene. Warns once of images that do not exist."""
-    entries, root = capture.entries, capture.root
+    memory: bytes that they may take, with what training looks up of each pixel; None for half of what is free. Headers
+    tell the size before anything is decoded: more photographs than that stay in their files.
+    """
+    root = capture.root
     if capture.absent:
-        total = capture.absent + len(entries)
+        total = capture.absent + len(capture.entries)
         warnings.warn(
             f"{root}: {capture.absent} of {total} listed images do not exist; their frames are skipped", stacklevel=3
         )
-    with ThreadPoolExecutor(READER_THREADS) as pool:
-        photos = list(pool.map(lambda entry: _read_photo(entry, downscale), entries))
-    _check_sizes(entries, photos)
-    box = capture.box or choose_box(entries, capture.points)
-    channels = max(photo.pixels.shape[2] for photo in photos)
-    parts = {name: _join(split, [photos.pop(0) for _ in split], channels) for name, split in capture.splits.items()}
+    with ThreadPoolExecutor(READER_THREADS) as readers:
+        photos = list(readers.map(lambda entry: Photo.of(entry, downscale), capture.entries))
+        _check_sizes(photos)
+        box = capture.box or choose_box(capture.entries, capture.points)
+        channels = max(photo.channels for photo in photos)
+        photos = iter(replace(photo, channels=channels) for photo in photos)
+        splits = {name: [next(photos) for _ in entries] for name, entries in capture.splits.items()}
+        memory = memory_for_photographs() if memory is None else memory
+        if _bytes_in_memory(splits) <= memory:
+            parts = {name: _in_memory(split, readers) for name, split in splits.items()}
+        else:
+            parts = {name: StoredSplit(_frames(split), split) for name, split in splits.items()}
     return Scene(
         name=root.resolve().name, root=root, train=parts["train"], val=parts.get("val"), test=parts["test"],
         transform=box.transform, cascades=box.cascades, has_alpha=channels == 4, split_rule=capture.split_rule,
         points=None if capture.points is None else torch.from_numpy(capture.points.xyz).float(),
-        nearest=nearest_seen(entries, capture.points) or None,
+        nearest=nearest_seen(capture.entries, capture.points) or None,
     )
 
 
-def _read_photo(entry: Entry, downscale: int) -> Photo:
-    image = read_image(entry.path)
-    height, width = image.shape[:2]
-    if min(width, height) < downscale:
-        raise SceneError(
-            f"{entry.path}: is {width}x{height}, too small to downscale by {downscale}; choose a smaller factor"
-        )
-    if entry.alpha is not None:
-        coverage = read_grey(entry.alpha, width, height, entry.path)
-        image = np.concatenate([image[:, :, :3], coverage[:, :, None]], axis=2)
-    camera = entry.camera(width, height)
-    ignored = ignored_pixels(entry, camera)
-    if downscale > 1:
-        image, camera = box_mean(image, downscale), camera.downscaled(downscale)
-        ignored = None if ignored is None else any_of_block(ignored, downscale)
-    if ignored is not None and ignored.all():
-        raise SceneError(f"{entry.path}: its mask and its lens leave no pixel of it; correct them or remove its frame")
-    return Photo(width, height, camera, image, ignored)
+def memory_for_photographs(device: str = "cpu") -> float:
+    """Bytes: half of what is free, also on a GPU that they go to."""
+    free = available_memory()
+    if torch.device(device).type == "cuda":
+        free = min(free, torch.cuda.mem_get_info(device)[0])
+    return MEMORY_SHARE * free
 
 
-def ignored_pixels(entry: Entry, camera: Camera) -> np.ndarray | None:
-    """bool [H, W]: the pixels of a photo that its mask names or that see nothing through its lens; None if there can be
-    none. camera: that of the photo at its full size."""
-    if entry.mask is None and entry.image_circle is None and not camera.lens.is_wide:
-        return None
-    pixel = camera.pixel_centres()
-    covered = camera.covers(pixel)
-    if entry.image_circle is not None:
-        away = (pixel - pixel.new_tensor([camera.cx, camera.cy])).norm(dim=1)
-        covered &= away < entry.image_circle * camera.width
-    ignored = ~covered.reshape(camera.height, camera.width).numpy()
-    if entry.mask is not None:
-        black = read_grey(entry.mask.path, camera.width, camera.height, entry.path) == 0
-        ignored |= black if entry.mask.black_is_ignored else ~black
-    return ignored
-
-
-def _check_sizes(entries: list[Entry], photos: list[Photo]) -> None:
+def _check_sizes(photos: list[Photo]) -> None:
     """One set of intrinsics fits images of one size only."""
-    firsts: dict[str, tuple[Path, Photo]] = {}
-    for entry, photo in zip(entries, photos, strict=True):
-        if entry.calibration is not None:
-            first_path, first = firsts.setdefault(entry.calibration, (entry.path, photo))
+    firsts: dict[str, Photo] = {}
+    for photo in photos:
+        calibration = photo.entry.calibration
+        if calibration is not None:
+            first = firsts.setdefault(calibration, photo)
             if (photo.width, photo.height) != (first.width, first.height):
                 raise SceneError(
-                    f"{entry.calibration}: image {entry.path} is {photo.width}x{photo.height} but {first_path} is "
+                    f"{calibration}: image {photo.path} is {photo.width}x{photo.height} but {first.path} is "
                     f"{first.width}x{first.height}, with one set of intrinsics for both; give intrinsics per frame"
                 )
 
 
-def _join(entries: list[Entry], photos: list[Photo], channels: int) -> Split:
-    """Lays the photos end to end, each freed once copied; those without alpha become opaque if others have it."""
-    frames = [
-        Frame(
-            entry.name, photo.camera, entry.pose.float(), entry.path, *(entry.z_depth or (None, 1.0)), entry.near_far
-        )
-        for entry, photo in zip(entries, photos, strict=True)
+def _frames(photos: list[Photo]) -> list[Frame]:
+    entries = [(photo.camera, photo.entry) for photo in photos]
+    return [
+        Frame(entry.name, camera, entry.pose.float(), entry.path, *(entry.z_depth or (None, 1.0)), entry.near_far)
+        for camera, entry in entries
     ]
-    offsets = np.cumsum([0, *(frame.camera.width * frame.camera.height for frame in frames)])
-    dtype = photos[0].pixels.dtype
-    pixels = np.empty((offsets[-1], channels), dtype)
-    ignored = np.zeros(offsets[-1], bool) if any(photo.ignored is not None for photo in photos) else None
-    for start, end in pairwise(offsets):
-        photo = photos.pop(0)
-        image = photo.pixels
-        pixels[start:end, : image.shape[2]] = image.reshape(-1, image.shape[2])
-        pixels[start:end, image.shape[2] :] = np.iinfo(dtype).max
-        if photo.ignored is not None:
-            ignored[start:end] = photo.ignored.reshape(-1)
-    mask = None if ignored is None or not ignored.any() else torch.from_numpy(ignored)
-    return Split(frames, torch.from_numpy(pixels), torch.from_numpy(offsets), mask)
+
+
+def _in_memory(photos: list[Photo], readers: ThreadPoolExecutor) -> Split:
+    """Decodes the photos, each to its place."""
+    offsets = np.array([0, *accumulate(photo.num_pixels for photo in photos)])
+    pixels = np.empty((offsets[-1], photos[0].channels), photos[0].dtype)
+    mask = np.zeros(offsets[-1], bool) if any(photo.may_ignore for photo in photos) else None
+
+    def decode(photo: Photo, start: int) -> None:
+        rows = slice(start, start + photo.num_pixels)
+        pixels[rows] = photo.pixels()
+        if photo.may_ignore:
+            mask[rows] = photo.ignored()
+
+    for _ in readers.map(decode, photos, offsets[:-1].tolist()):
+        pass
+    mask = torch.from_numpy(mask) if mask is not None and mask.any() else None
+    return Split(_frames(photos), torch.from_numpy(pixels), torch.from_numpy(offsets), mask)
+
+
+def _bytes_in_memory(splits: dict[str, list[Photo]]) -> int:
+    """Of all pixels of all splits, and of what training looks up of each."""
+    of_pixel = sum(
+        photo.num_pixels * (photo.channels * np.dtype(photo.dtype).itemsize + photo.may_ignore)
+        for photos in splits.values() for photo in photos
+    )
+    return of_pixel + table_bytes([photo.camera for photo in splits["train"]])

@@ -16,12 +16,12 @@ from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.lenses import Equirectangular, Fisheye, Lens
 from nerfcore.cameras.poses import to_opencv_axes
 from nerfcore.data.bounds import as_instant_ngp, choose_box
-from nerfcore.data.build import ignored_pixels
 from nerfcore.data.capture import HOLD_OUT_RULE, Capture, Entry, SparsePoints
 from nerfcore.data.colmap import CAMERA_MODELS
 from nerfcore.data.formats import read_capture
 from nerfcore.data.images import image_size, read_grey, read_image
 from nerfcore.data.listing import FISHEYE_MODEL, PANORAMA_MODEL, RATIONAL_MODEL
+from nerfcore.data.photo import ignored_pixels
 from nerfcore.errors import OutputError
 
 POINTS_FILE = "sparse_pc.ply"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
-from PIL import Image
 
 from nerfcore.errors import SceneError
 
@@ -30,13 +29,20 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, of which only the header is read."""
+def image_form(path: Path) -> tuple[int, int, int]:
+    """Width, height and channels (3 or 4) of what :func:`read_image` makes of a file, of which only the header is
+    read."""
     try:
-        with Image.open(path) as image:
-            return image.size
+        shape = iio.improps(path, plugin="pillow").shape
     except Exception as error:  # decoders raise whatever they like at broken files
         raise SceneError(f"{path}: cannot be read as an image; replace it or remove its frame") from error
+    height, width, channels = shape[-3:] if len(shape) > 2 else (*shape, 1)
+    return width, height, 3 if channels % 2 else 4
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, of which only the header is read."""
+    return image_form(path)[:2]
 
 
 def read_grey(path: Path, width: int, height: int, photo: Path) -> np.ndarray:

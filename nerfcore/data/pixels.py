@@ -2,30 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nerfcore.data.scene import SceneTransform, Split, to_unit
+from nerfcore.cameras.intrinsics import Camera
+from nerfcore.data.pool import PixelPool
+from nerfcore.data.scene import SceneTransform, Split, StoredSplit, to_unit
 from nerfcore.types import Rays
+
+
+class Drawn(NamedTuple):
+    """Pixels as they are stored: the image [R] of each, its colour [R, C] in [0, 1], and its ray in camera axes, world
+    units: direction [R, 3], and origin [R, 3], None for the camera's centre."""
+
+    image: Tensor
+    colour: Tensor
+    direction: Tensor
+    origin: Tensor | None
 
 
 class PixelSampler:
     """Draws pixels uniformly, with replacement, from all images of a split, but none that its ignore_mask names.
 
-    Directions are looked up: one table [H * W, 3] (camera axes) for each distinct camera, end to end; and origins too
-    where they are not all at the camera's centre. The generator of `sample` must live on the sampler's device.
-    transform: rays begin in box coordinates, not in those of the world.
+    Pixels in memory are drawn from there; photographs that stay in their files are drawn from a pool on disk, which is
+    open until :meth:`close`: see :class:`~nerfcore.data.pool.PixelPool` for what ``pool``, its options, may be. The
+    generator of `sample` must live on the sampler's device. transform: rays begin in box coordinates, not in those of
+    the world.
     """
 
-    def __init__(self, split: Split, device: torch.device | str = "cpu", transform: SceneTransform | None = None):
+    def __init__(
+        self, split: Split | StoredSplit, device: torch.device | str = "cpu", transform: SceneTransform | None = None,
+        **pool,
+    ):
+        self.is_pooled = isinstance(split, StoredSplit)
+        self.source = PixelPool(split, device, **pool) if self.is_pooled else PixelTable(split, device)
+        self.transform, poses = transform or SceneTransform(1.0, (0.0, 0.0, 0.0)), split.poses.to(device)
+        self.rotations, self.centres = poses[:, :, :3], self.transform.to_box(poses[:, :, 3])
+
+    def sample(self, num_rays: int, generator: torch.Generator) -> tuple[Rays, Tensor, Tensor]:
+        """Rays, their pixels [R, C], float32 in [0, 1] (C = 4: straight alpha last), and the images [R] that they are
+        of. The host does not wait for a GPU."""
+        drawn = Drawn(*self.source.draw(num_rays, generator))
+        rotation, origin = self.rotations[drawn.image], self.centres[drawn.image]
+        direction = (rotation @ drawn.direction[:, :, None]).squeeze(-1)
+        if drawn.origin is not None:
+            origin = origin + (rotation @ (self.transform.scale * drawn.origin)[:, :, None]).squeeze(-1)
+        return Rays(origin, direction, -drawn.direction[:, 2]), drawn.colour, drawn.image
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the pixels and the tables."""
+        return self.source.nbytes
+
+    @property
+    def pool_bytes(self) -> int:
+        """Size of the pool on disk; 0 without one."""
+        return self.source.file_bytes if self.is_pooled else 0
+
+    def close(self) -> None:
+        """Gives back the pool, if there is one."""
+        if self.is_pooled:
+            self.source.close()
+
+
+class PixelTable:
+    """All pixels of a split, in memory.
+
+    Directions are looked up: one table [H * W, 3] (camera axes) for each distinct camera, end to end; and origins too
+    where they are not all at the camera's centre.
+    """
+
+    def __init__(self, split: Split, device: torch.device | str):
         self.pixel_type = split.pixels.dtype
         self.pixel_bytes = split.pixels.view(torch.uint8).to(device)  # not every gather of PyTorch takes uint16
         self.drawn = None if split.ignore_mask is None else torch.nonzero(~split.ignore_mask).squeeze(1).to(device)
-        self.offsets, poses = split.offsets.to(device), split.poses.to(device)
-        transform = transform or SceneTransform(1.0, (0.0, 0.0, 0.0))
-        self.rotations, self.centres = poses[:, :, :3], transform.to_box(poses[:, :, 3])
+        self.offsets = split.offsets.to(device)
         cameras = list(dict.fromkeys(frame.camera for frame in split.frames))
         ends = list(accumulate(camera.width * camera.height for camera in cameras))
         starts = dict(zip(cameras, [0, *ends], strict=False))
@@ -38,29 +93,30 @@ class PixelSampler:
             origin, direction = camera.unproject(pixel[covered - start])
             self.directions[covered] = direction.to(device)
             if self.origins is not None:
-                self.origins[covered] = transform.scale * origin.to(device)
+                self.origins[covered] = origin.to(device)
         table_starts = torch.tensor([starts[frame.camera] for frame in split.frames], device=device)
         self.pixel_to_direction = table_starts - self.offsets[:-1]
 
-    def sample(self, num_rays: int, generator: torch.Generator) -> tuple[Rays, Tensor, Tensor]:
-        """Rays, their pixels [R, C], float32 in [0, 1] (C = 4: straight alpha last), and the images [R] that they are
-        of. The host does not wait for a GPU."""
-        device = self.pixel_bytes.device
+    def draw(self, num_rays: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """See :class:`Drawn`."""
         among = self.pixel_bytes if self.drawn is None else self.drawn
-        pixel = torch.randint(len(among), (num_rays,), generator=generator, device=device)
+        pixel = torch.randint(len(among), (num_rays,), generator=generator, device=among.device)
         if self.drawn is not None:
             pixel = self.drawn[pixel]
         image = torch.searchsorted(self.offsets, pixel, right=True) - 1
-        entry, rotation = pixel + self.pixel_to_direction[image], self.rotations[image]
-        local, origin = self.directions[entry], self.centres[image]
-        direction = (rotation @ local[:, :, None]).squeeze(-1)
-        if self.origins is not None:
-            origin = origin + (rotation @ self.origins[entry][:, :, None]).squeeze(-1)
+        entry = pixel + self.pixel_to_direction[image]
         colour = to_unit(self.pixel_bytes[pixel].view(self.pixel_type))
-        return Rays(origin, direction, -local[:, 2]), colour, image
+        return image, colour, self.directions[entry], None if self.origins is None else self.origins[entry]
 
     @property
     def nbytes(self) -> int:
         """Memory of the pixels and the tables."""
         tensors = self.pixel_bytes, self.drawn, self.directions, self.origins
         return sum(t.nbytes for t in tensors if t is not None)
+
+
+def table_bytes(cameras: Iterable[Camera]) -> int:
+    """Memory of the directions, and of the origins, that a :class:`PixelTable` keeps."""
+    distinct = set(cameras)
+    numbers = 3 if all(camera.lens.is_central for camera in distinct) else 6
+    return sum(4 * numbers * camera.width * camera.height for camera in distinct)

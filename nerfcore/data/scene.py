@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from nerfcore.cameras.intrinsics import Camera
 from nerfcore.errors import SceneError
 
 MAX_CASCADES = 5  # unless a file says otherwise
+
+if TYPE_CHECKING:
+    from nerfcore.data.photo import Photo
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,10 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Photographs whose pixels lie end to end.
-
-    pixels [P, C]: uint8 or uint16 over its full range, rows of all images one after another, C = 3 (RGB) or 4 (RGB and
-    straight alpha). offsets [N + 1] int64: image i owns rows ``offsets[i]:offsets[i + 1]``. ignore_mask bool [P]:
-    pixels that supervise nothing and are not scored, those that a mask names and those that the lens does not cover;
-    None where every pixel counts.
-    """
+class Views:
+    """Photographs with their cameras, wherever their pixels are."""
 
     frames: list[Frame]
-    pixels: Tensor
-    offsets: Tensor
-    ignore_mask: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -83,19 +78,63 @@ class Split:
 
     def image(self, index: int) -> Tensor:
         """[H, W, C] float32 in [0, 1]; alpha is straight (colour not multiplied by it)."""
-        camera = self.frames[index].camera
-        return to_unit(self.pixels[self._rows(index)]).reshape(camera.height, camera.width, -1)
+        pixels, camera = self._pixels(index), self.frames[index].camera
+        return to_unit(pixels).reshape(camera.height, camera.width, -1)
 
     def ignored(self, index: int) -> Tensor | None:
         """bool [H, W]: the pixels of an image that do not count; None if all do."""
-        camera = self.frames[index].camera
-        if self.ignore_mask is None:
-            return None
-        return self.ignore_mask[self._rows(index)].reshape(camera.height, camera.width)
+        ignored, camera = self._ignored(index), self.frames[index].camera
+        return None if ignored is None else ignored.reshape(camera.height, camera.width)
+
+
+@dataclass(frozen=True)
+class Split(Views):
+    """Photographs whose pixels lie end to end, in memory.
+
+    pixels [P, C]: uint8 or uint16 over its full range, rows of all images one after another, C = 3 (RGB) or 4 (RGB and
+    straight alpha). offsets [N + 1] int64: image i owns rows ``offsets[i]:offsets[i + 1]``. ignore_mask bool [P]:
+    pixels that supervise nothing and are not scored, those that a mask names and those that the lens does not cover;
+    None where every pixel counts.
+    """
+
+    pixels: Tensor
+    offsets: Tensor
+    ignore_mask: Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all pixels and of what is known of them."""
+        return sum(t.nbytes for t in (self.pixels, self.ignore_mask) if t is not None)
+
+    def _pixels(self, index: int) -> Tensor:
+        return self.pixels[self._rows(index)]
+
+    def _ignored(self, index: int) -> Tensor | None:
+        return None if self.ignore_mask is None else self.ignore_mask[self._rows(index)]
 
     def _rows(self, index: int) -> slice:
         camera, start = self.frames[index].camera, int(self.offsets[index])
         return slice(start, start + camera.height * camera.width)
+
+
+@dataclass(frozen=True)
+class StoredSplit(Views):
+    """Photographs that stay in their files, because there are more than memory holds: each is decoded when it is asked
+    for. photos: one for each frame."""
+
+    photos: list[Photo]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all pixels: none is kept."""
+        return 0
+
+    def _pixels(self, index: int) -> Tensor:
+        return torch.from_numpy(self.photos[index].pixels())
+
+    def _ignored(self, index: int) -> Tensor | None:
+        ignored = self.photos[index].ignored()
+        return None if ignored is None else torch.from_numpy(ignored)
 
 
 @dataclass(frozen=True)
@@ -110,9 +149,9 @@ class Scene:
 
     name: str
     root: Path
-    train: Split
-    val: Split | None
-    test: Split
+    train: Split | StoredSplit
+    val: Split | StoredSplit | None
+    test: Split | StoredSplit
     transform: SceneTransform
     cascades: int
     has_alpha: bool
@@ -142,6 +181,11 @@ class Scene:
         cascades = self.cascades + round(math.log2(self.transform.scale / to_box))
         cascades = min(max(cascades, 1), max(MAX_CASCADES, self.cascades))
         return dataclasses.replace(self, transform=transform, cascades=cascades)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the photographs of all splits take."""
+        return sum(split.nbytes for split in (self.train, self.val, self.test) if split is not None)
 
     def camera_centres(self, split: str = "train") -> Tensor:
         """[N, 3] world positions of the cameras of the split "train", "val" or "test"."""

@@ -52,7 +52,7 @@ def test_masked_pixels_are_never_drawn_and_all_others_are(masked, form):
     scene = load_scene(masked(form))
     for i in range(len(scene.test)):
         assert np.array_equal(scene.test.ignored(i).numpy(), mask(8 * i))
-    _, colour, _ = PixelSampler(scene.train).sample(100_000, torch.Generator().manual_seed(0))
+    _, colour, *_ = PixelSampler(scene.train).sample(100_000, torch.Generator().manual_seed(0))
     drawn = {(int(g), int(r)) for r, g, _ in (255 * colour).round().tolist()}
     expected = {(i, int(p)) for i in range(10) if i % 8 for p in np.flatnonzero(~mask(i))}
     assert drawn == expected
@@ -65,7 +65,7 @@ def test_a_block_with_a_masked_pixel_is_masked(masked):
 
 def test_rays_and_colours_of_drawn_pixels_belong_together(masked):
     scene = load_scene(masked("nerfstudio"))
-    rays, colour, _ = PixelSampler(scene.train).sample(50, torch.Generator().manual_seed(0))
+    rays, colour, *_ = PixelSampler(scene.train).sample(50, torch.Generator().manual_seed(0))
     frames = {int(f.path.stem): f for f in scene.train.frames}
     for direction, origin, (r, g, _) in zip(rays.direction, rays.origin, (255 * colour).round().long(), strict=True):
         frame, pixel = frames[int(g)], torch.tensor([[int(r) % 16 + 0.5, int(r) // 16 + 0.5]])
@@ -84,7 +84,7 @@ def test_outside_the_image_circle_of_a_fisheye_nothing_is_drawn(tmp_path):
     assert camera.lens == Fisheye(k1=-0.1)
     covered = camera.covers(camera.pixel_centres()).reshape(12, 16)
     assert 0 < covered.sum() < 192 and torch.equal(scene.train.ignored(3), ~covered)
-    rays, _, _ = PixelSampler(scene.train).sample(2000, torch.Generator().manual_seed(0))
+    rays, *_ = PixelSampler(scene.train).sample(2000, torch.Generator().manual_seed(0))
     assert torch.allclose(rays.direction.norm(dim=-1), torch.ones(2000), atol=1e-5)
     # θ' = θ - 0.1 θ³ stops growing at θ = sqrt(10 / 3)
     assert rays.z_scale.min() > math.cos(math.sqrt(10 / 3)) - 1e-3
