@@ -46,8 +46,11 @@ class TrainConfig:
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
     exposure: bool = False  # a factor to each colour of each photograph is learned: for cameras set to automatic
+    memory: float | None = None  # GiB for photographs; default: half of what is free. If they need more, then
+    pool: float = 8.0  # they are drawn from a file of so many GiB in the run folder, decoded anew while training
     seed: int = 0  # of every random number
-    deterministic: bool = False  # the same bits from the same seed and steps; slower on a GPU, on a CPU they always are
+    # the same bits from the same seed and steps; slower on a GPU and with a pool, elsewhere they always are
+    deterministic: bool = False
     device: str = "auto"
     backend: str = "auto"
     samples_per_step: int | None = None  # the number of rays follows; if not given, 2^14 on a CPU and 2^18 on a GPU
@@ -78,5 +81,8 @@ class TrainConfig:
             raise NerfcoreError(f"contracted space has its own sky; train before {self.background} with bounds box")
         if self.box is not None:
             object.__setattr__(self, "box", tuple(map(float, self.box)))
+        for name in ("memory", "pool"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise NerfcoreError(f"{name} must be positive, got {value}")
         if self.downscale < 1:
             raise NerfcoreError(f"downscale must be 1 or more, got {self.downscale}")

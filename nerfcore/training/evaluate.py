@@ -6,29 +6,32 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from nerfcore.cameras.alignment import Similarity
 from nerfcore.data.pixels import PixelSampler
-from nerfcore.data.scene import Frame, Scene, Split
+from nerfcore.data.scene import Frame, Scene, StoredSplit, Views
 from nerfcore.errors import SceneError
 from nerfcore.metrics.image import psnr, ssim
 from nerfcore.renderer.model import Model, background_rgb
 from nerfcore.training.cameras import REFINE_UNTIL, CameraRefinement
 from nerfcore.training.loss import modular_loss, over
+from nerfcore.training.report import MAX_SIDE
 
 SETTLE_STEPS, SETTLE_RAYS = 300, 4096
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: JSON-able means and per-image values; pictures: (name, truth [H, W, 3], prediction [H, W, 3])."""
+    """metrics: JSON-able means and per-image values; pictures: (name, truth [H, W, 3], prediction [H, W, 3]), made
+    smaller, by means over blocks, where photographs stay in their files because memory does not hold them."""
 
     metrics: dict
     pictures: list[tuple[str, Tensor, Tensor]]
 
 
 def evaluate(
-    model: Model, scene: Scene | Split, background: str | None = None, settle: bool = False
+    model: Model, scene: Scene | Views, background: str | None = None, settle: bool = False
 ) -> Evaluation:
     """PSNR and SSIM on the held-out views: means over images of the per-image value, on sRGB values in [0, 1]; RGBA
     truth is composited on ``background`` (None: the one of training, white if that was random), predictions are clipped
@@ -58,12 +61,20 @@ def evaluate(
         per_image.append(dict(name=frame.name, **scores))
         if ignored is not None:
             truth, prediction = (torch.where(ignored[..., None], color, image) for image in (truth, prediction))
+        if isinstance(split, StoredSplit):
+            truth, prediction = (_smaller(image) for image in (truth, prediction))
         pictures.append((frame.name, truth, prediction))
     mean = {k: sum(p[k] for p in per_image) / max(len(per_image), 1) for k in ("psnr", "ssim")}
     return Evaluation(
         dict(**mean, num_eval_images=len(per_image), background=background, settled=settle, per_image=per_image),
         pictures,
     )
+
+
+def _smaller(image: Tensor) -> Tensor:
+    """A picture [H, W, 3] whose longer side is a report's, or up to twice as long."""
+    factor = max(max(image.shape[:2]) // MAX_SIDE, 1)
+    return avg_pool2d(image.permute(2, 0, 1), factor).permute(1, 2, 0)
 
 
 def _followed(model: Model, scene: Scene) -> list[Frame]:
@@ -86,7 +97,7 @@ def _followed(model: Model, scene: Scene) -> list[Frame]:
     return [replace(frame, pose=moved.poses(frame.pose)) for frame in frames]
 
 
-def _settled(model: Model, split: Split) -> list[Frame]:
+def _settled(model: Model, split: Views) -> list[Frame]:
     """The frames of a split where the field explains their photographs best."""
     pixels = PixelSampler(split, model.device, model.transform)
     cameras = CameraRefinement(split, model.transform, device=model.device, backend=model.backend)
@@ -102,4 +113,5 @@ def _settled(model: Model, split: Split) -> list[Frame]:
             model.field, rays.origin, rays.direction, lattice, jitter, background, truth, backend=model.backend
         )
         cameras.step(dict(origin=rays.origin, direction=rays.direction), gradients)
+    pixels.close()
     return cameras.corrected_frames()

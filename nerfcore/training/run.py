@@ -15,8 +15,9 @@ import yaml
 
 from nerfcore import _extension
 from nerfcore.data import load_scene
+from nerfcore.data.build import memory_for_photographs
 from nerfcore.data.scene import Scene
-from nerfcore.errors import ModelError
+from nerfcore.errors import ModelError, OutputError, SceneError
 from nerfcore.renderer.model import Model
 from nerfcore.training.checkpoint import SCHEMA, read_tensors, write_file, write_tensors
 from nerfcore.training.config import TrainConfig
@@ -77,19 +78,27 @@ def train(
         source = None if source is None else str(Path(source).resolve())
         write_file(out / "config.yaml", yaml.safe_dump(dict(scene=source, **asdict(config)), sort_keys=False))
     if not isinstance(scene, Scene):
-        scene = load_scene(scene, downscale=config.downscale)
+        memory = memory_for_photographs(device) if config.memory is None else config.memory * 2**30
+        scene = load_scene(scene, config.downscale, memory=memory)
     scene = scene.within(config.box, config.scale)
-    trainer = Trainer(scene, config, device)
+    trainer = Trainer(scene, config, device, out)
     trainer.started = started
     run = Run(trainer.model({}), config, out)
     memory_limit = sum(trainer.memory_limit().values())
-    tell(Progress("ready", memory_limit=memory_limit))
-    if resume:
-        run.history = _restore(trainer, out)
+    tell(Progress("ready", memory_limit=memory_limit, pool_bytes=trainer.pixels.pool_bytes))
     try:
+        if resume:
+            run.history = _restore(trainer, out)
         _fit(trainer, run, tell)
     except KeyboardInterrupt:
         run.interrupted = True
+    except (OutputError, SceneError):  # a pool that the disk has no room for any more; a broken photograph
+        trainer.close()
+        if out is not None and trainer.steps:
+            _save(trainer, run)
+        raise
+    finally:
+        trainer.close()
     trainer.check_finite()
     train_seconds = trainer.seconds
     run.model = trainer.model(_provenance(scene, config, trainer))
@@ -111,6 +120,7 @@ def train(
         device=device,
         backend=_backend_used(config, device),
         memory_limit_bytes=memory_limit,
+        pool_bytes=trainer.pixels.pool_bytes,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         seed=config.seed,
         version=__version__,

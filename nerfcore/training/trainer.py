@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -50,7 +51,8 @@ OCCUPANCY_STATE = ("sweep", "draw")
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands. stage: loading, ready, training, evaluating or saving; rates are over the time since the last
-    report. memory_limit: bytes that training can need at most, see :meth:`Trainer.memory_limit`."""
+    report. memory_limit: bytes that training can need at most, see :meth:`Trainer.memory_limit`; pool_bytes: of the
+    file that photographs are drawn from, if memory does not hold them."""
 
     stage: str
     step: int = 0
@@ -63,6 +65,7 @@ class Progress:
     samples_per_second: float = 0.0
     num_rays: int = 0
     memory_limit: int = 0
+    pool_bytes: int = 0
 
 
 class Trainer:
@@ -72,16 +75,19 @@ class Trainer:
     a GPU it is a power of two that gives more samples than a step has room for, and the rays that do not fit are left
     out: steps then have few sizes, so that they can be recorded, and the host never waits: what it has to know it reads
     16 steps late.
+
+    folder: where a pool of pixels lies, if memory does not hold the photographs; :meth:`close` removes it.
     """
 
-    def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu"):
+    def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu", folder: Path | None = None):
         self.scene, self.config, self.device = scene, config, device
         self.generator = torch.Generator(device).manual_seed(config.seed)
         on_gpu = self.generator.device.type == "cuda"
         self.samples_per_step = config.samples_per_step or SAMPLES_PER_STEP["cuda" if on_gpu else "cpu"]
         records = on_gpu and use_kernel(config.backend, torch.empty(0, device=device))
         self.capacity = self.samples_per_step if records else None
-        self.pixels = PixelSampler(scene.train, device, scene.transform)
+        pool = dict(nbytes=int(config.pool * 2**30), folder=folder, repeatable=config.deterministic)
+        self.pixels = PixelSampler(scene.train, device, scene.transform, **pool)
         self.marching = Marching.for_cascades(scene.cascades)
         self.field = self._new_field()
         self.occupancy = OccupancyGrid(
@@ -103,7 +109,8 @@ class Trainer:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.met = torch.zeros((), dtype=torch.float64, device=device)  # how many samples a ray of a step met
         self.met_late = LateNumber()
-        records = records and config.refine != "cameras"  # lenses are inverted until it is exact, which makes waits
+        # a pool is read by the host; lenses are inverted until it is exact, which makes waits
+        records = records and not self.pixels.is_pooled and config.refine != "cameras"
         self.recorder = StepRecorder(records, self.generator, self.field.parameters())
 
     def _new_field(self):
@@ -203,14 +210,14 @@ class Trainer:
             self.rays_at_forget = self.rays
 
     def memory_limit(self) -> dict[str, int]:
-        """Bytes that training can need at most, by what for: the photographs with a direction for every pixel of every
-        camera, the field with its gradient, its moments and a copy in half precision, the occupancy grid and its
-        update, and one step."""
+        """Bytes that training can need at most, by what for: the photographs of all splits, with a direction for every
+        pixel of every training camera, or what decoding some of them takes; the field with its gradient, its moments
+        and a copy in half precision, the occupancy grid and its update, and one step."""
         field = sum(p.nbytes for p in self.field.parameters())
         longest = self._most_samples_per_ray(self.config.min_rays)
         step_bytes = self.field.step_bytes if self.cameras is None else partial(Field.step_bytes, self.field)
         return {
-            "photographs": self.pixels.nbytes,
+            "photographs": self.scene.nbytes + self.pixels.nbytes,
             "field": 9 * field // 2,
             "occupancy": 40 * len(self.occupancy.density),
             "step": step_bytes(self.capacity or MAX_SAMPLES, longest, torch.get_num_threads())
@@ -252,6 +259,10 @@ class Trainer:
         return Model(
             self.field, self.occupancy, self.marching, self.scene.transform, views, header, self.config.backend
         )
+
+    def close(self) -> None:
+        """Removes the pool of pixels, if there is one."""
+        self.pixels.close()
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
         """All that :meth:`load_state` needs to go on as if nothing had happened."""
