@@ -18,7 +18,7 @@ __all__ = ["Frame", "PixelSampler", "Scene", "SceneTransform", "Split", "builtin
 
 def load_scene(
     path: str | Path | None = None, downscale: int = 1, box: Sequence[float] | None = None, scale: float = 1.0,
-    memory: float | None = None,
+    memory: float | None = None, depth_maps: bool = False,
 ) -> Scene:
     """Loads a capture of any form in ``nerfcore.data.formats``, which its files tell: docs/formats.md lists them.
 
@@ -26,14 +26,14 @@ def load_scene(
     blocks of so many pixels squared, and cameras follow. box (6 world numbers: lower corner, upper corner) and scale
     overrule where the scene lies, see :meth:`~nerfcore.data.scene.Scene.within`. memory: bytes that photographs may
     take, None for half of what is free; more than that stay in their files
-    (:class:`~nerfcore.data.scene.StoredSplit`) and are decoded when they are asked for. Frames without an image are
-    skipped and counted in one warning. Raises SceneError, one sentence that names the file and the remedy, for whatever
-    cannot be used.
+    (:class:`~nerfcore.data.scene.StoredSplit`) and are decoded when they are asked for. depth_maps: those of the
+    training views are loaded, if there are any. Frames without an image are skipped and counted in one warning. Raises
+    SceneError, one sentence that names the file and the remedy, for whatever cannot be used.
     """
     if not isinstance(downscale, int) or downscale < 1:
         raise ValueError(f"downscale is {downscale!r}; give a whole number from 1 on")
     capture = read_capture(builtin_scene_path() if path is None else Path(path))
-    return build_scene(capture, downscale, memory).within(box, scale)
+    return build_scene(capture, downscale, memory, depth_maps).within(box, scale)
 
 
 def builtin_scene_path() -> Path:

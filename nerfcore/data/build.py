@@ -22,11 +22,14 @@ READER_THREADS = 4
 MEMORY_SHARE = 0.5  # of what is free, that photographs may take
 
 
-def build_scene(capture: Capture, downscale: int, memory: float | None = None) -> Scene:
+def build_scene(
+    capture: Capture, downscale: int, memory: float | None = None, depth_maps: bool = False
+) -> Scene:
     """Joins the photographs of a capture to a scene. Warns once of images that do not exist.
 
     memory: bytes that they may take, with what training looks up of each pixel; None for half of what is free. Headers
-    tell the size before anything is decoded: more photographs than that stay in their files.
+    tell the size before anything is decoded: more photographs than that stay in their files. depth_maps: those of the
+    training views are read too.
     """
     root = capture.root
     if capture.absent:
@@ -42,10 +45,13 @@ def build_scene(capture: Capture, downscale: int, memory: float | None = None) -
         photos = iter(replace(photo, channels=channels) for photo in photos)
         splits = {name: [next(photos) for _ in entries] for name, entries in capture.splits.items()}
         memory = memory_for_photographs() if memory is None else memory
-        if _bytes_in_memory(splits) <= memory:
+        measured = depth_maps and any(photo.depth_map for photo in splits["train"])
+        if _bytes_in_memory(splits, measured) <= memory:
             parts = {name: _in_memory(split, readers) for name, split in splits.items()}
+            if measured:
+                parts["train"] = replace(parts["train"], measured=_depth_maps(splits["train"], readers))
         else:
-            parts = {name: StoredSplit(_frames(split), split) for name, split in splits.items()}
+            parts = {name: StoredSplit(_frames(split), split, measured) for name, split in splits.items()}
     return Scene(
         name=root.resolve().name, root=root, train=parts["train"], val=parts.get("val"), test=parts["test"],
         transform=box.transform, cascades=box.cascades, has_alpha=channels == 4, split_rule=capture.split_rule,
@@ -79,7 +85,10 @@ def _check_sizes(photos: list[Photo]) -> None:
 def _frames(photos: list[Photo]) -> list[Frame]:
     entries = [(photo.camera, photo.entry) for photo in photos]
     return [
-        Frame(entry.name, camera, entry.pose.float(), entry.path, *(entry.z_depth or (None, 1.0)), entry.near_far)
+        Frame(
+            entry.name, camera, entry.pose.float(), entry.path, *(entry.z_depth or (None, 1.0)), entry.near_far,
+            *(entry.distance or (None, 1.0)),
+        )
         for camera, entry in entries
     ]
 
@@ -102,10 +111,20 @@ def _in_memory(photos: list[Photo], readers: ThreadPoolExecutor) -> Split:
     return Split(_frames(photos), torch.from_numpy(pixels), torch.from_numpy(offsets), mask)
 
 
-def _bytes_in_memory(splits: dict[str, list[Photo]]) -> int:
+def _depth_maps(photos: list[Photo], readers: ThreadPoolExecutor) -> torch.Tensor:
+    """[P] float32, of photos end to end."""
+    measured, start = np.empty(sum(photo.num_pixels for photo in photos), np.float32), 0
+    for photo, values in zip(photos, readers.map(Photo.measured, photos), strict=True):
+        measured[start : start + photo.num_pixels] = values
+        start += photo.num_pixels
+    return torch.from_numpy(measured)
+
+
+def _bytes_in_memory(splits: dict[str, list[Photo]], measured: bool) -> int:
     """Of all pixels of all splits, and of what training looks up of each."""
     of_pixel = sum(
         photo.num_pixels * (photo.channels * np.dtype(photo.dtype).itemsize + photo.may_ignore)
         for photos in splits.values() for photo in photos
     )
+    of_pixel += 4 * measured * sum(photo.num_pixels for photo in splits["train"])
     return of_pixel + table_bytes([photo.camera for photo in splits["train"]])

@@ -30,7 +30,8 @@ class Mask(NamedTuple):
 
 
 class DepthMap(NamedTuple):
-    """A file of depths along the camera axis; unit: world units that a step of its values is."""
+    """A file of distances along rays, or of depths along the camera axis; unit: world units that a step of its values
+    is."""
 
     path: Path
     unit: float
@@ -69,6 +70,7 @@ class Entry:
     mask: Mask | None = None
     image_circle: float | None = None
     z_depth: DepthMap | None = None
+    distance: DepthMap | None = None
     near_far: tuple[float, float] | None = None
 
 

@@ -20,11 +20,12 @@ from nerfcore.data.capture import HOLD_OUT_RULE, Capture, Entry, SparsePoints
 from nerfcore.data.colmap import CAMERA_MODELS
 from nerfcore.data.formats import read_capture
 from nerfcore.data.images import image_size, read_grey, read_image
-from nerfcore.data.listing import FISHEYE_MODEL, PANORAMA_MODEL, RATIONAL_MODEL
+from nerfcore.data.listing import DISTANCE_KEYS, FISHEYE_MODEL, PANORAMA_MODEL, RATIONAL_MODEL, Z_DEPTH_KEYS
 from nerfcore.data.photo import ignored_pixels
 from nerfcore.errors import OutputError
 
 POINTS_FILE = "sparse_pc.ply"
+DEPTH_KEYS = {"z_depth": Z_DEPTH_KEYS[0], "distance": DISTANCE_KEYS}
 
 
 def convert_capture(
@@ -82,13 +83,13 @@ class _Photo:
         iio.imwrite(self._make_room("masks", name), np.where(ignored, 0, 255).astype(np.uint8))
         return f"masks/{name}"
 
-    def copy_depth(self) -> str | None:
-        """The name below ``out`` of a copy of its depths."""
-        if self.entry.z_depth is None:
+    def copy_depth_map(self, kind: str) -> str | None:
+        """The name below ``out`` of a copy of its depth map of a kind, "z_depth" or "distance"."""
+        if (depth_map := getattr(self.entry, kind)) is None:
             return None
-        name = Path(self.name).with_suffix(self.entry.z_depth.path.suffix).as_posix()
-        shutil.copyfile(self.entry.z_depth.path, self._make_room("depth", name))
-        return f"depth/{name}"
+        name = Path(self.name).with_suffix(depth_map.path.suffix).as_posix()
+        shutil.copyfile(depth_map.path, self._make_room(kind, name))
+        return f"{kind}/{name}"
 
     def _make_room(self, folder: str, name: str) -> Path:
         path = self.out / folder / name
@@ -102,9 +103,10 @@ def _write_nerfstudio(capture: Capture, photos: list[_Photo], out: Path) -> None
     intrinsics = [_intrinsics(photo.camera) for photo in photos]
     shared = {k: v for k, v in intrinsics[0].items() if all(own.get(k) == v for own in intrinsics)}
     table = dict(shared, **as_instant_ngp(capture.box or choose_box(capture.entries, capture.points)))
-    units = {photo.entry.z_depth.unit for photo in photos if photo.entry.z_depth}
-    if len(units) == 1:
-        table["depth_unit_scale_factor"] = units.pop()
+    for kind, (_, unit, _) in DEPTH_KEYS.items():
+        units = {depth_map.unit for photo in photos if (depth_map := getattr(photo.entry, kind))}
+        if len(units) == 1:
+            table[unit] = units.pop()
     if capture.split_rule != HOLD_OUT_RULE:
         names = iter(photos)
         for split, entries in capture.splits.items():
@@ -117,8 +119,9 @@ def _write_nerfstudio(capture: Capture, photos: list[_Photo], out: Path) -> None
         frame = dict(file_path=f"images/{photo.name}", **{k: v for k, v in own.items() if k not in shared})
         if photo.mask:
             frame["mask_path"] = photo.mask
-        if "depth_unit_scale_factor" in table and (depth := photo.copy_depth()):
-            frame["depth_file_path"] = depth
+        for kind, (path, unit, _) in DEPTH_KEYS.items():
+            if unit in table and (copy := photo.copy_depth_map(kind)):
+                frame[path] = copy
         frame["transform_matrix"] = [*photo.entry.pose.tolist(), [0.0, 0.0, 0.0, 1.0]]
         table["frames"].append(frame)
     (out / "transforms.json").write_text(json.dumps(table, indent=1))

@@ -56,6 +56,21 @@ def read_grey(path: Path, width: int, height: int, photo: Path) -> np.ndarray:
     return grey
 
 
+def read_depth_map(path: Path) -> np.ndarray:
+    """[H, W] float32: the numbers of a grey picture of 8, 16 or 32 bits, or of an array in a .npy file; 0 for those
+    that are not finite or below 0."""
+    try:
+        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else iio.imread(path, plugin="pillow")
+        values = np.asarray(values, np.float32)
+    except Exception as error:  # decoders raise whatever they like at broken files
+        raise SceneError(f"{path}: cannot be read as a depth map; save it as a 16-bit PNG or as .npy") from error
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim != 2 or not values.size:
+        raise SceneError(f"{path}: has shape {values.shape}; a depth map has one number for each pixel")
+    return np.where(np.isfinite(values) & (values > 0), values, 0)
+
+
 def any_of_block(mask: np.ndarray, factor: int) -> np.ndarray:
     """bool [H // factor, W // factor]: whether any pixel of each block of :func:`box_mean` is set."""
     height, width = mask.shape[0] // factor, mask.shape[1] // factor

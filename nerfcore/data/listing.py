@@ -22,6 +22,10 @@ from nerfcore.errors import SceneError
 PERSPECTIVE_MODELS = "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE"
 RATIONAL_MODEL, FISHEYE_MODEL, PANORAMA_MODEL = "FULL_OPENCV", "OPENCV_FISHEYE", "EQUIRECTANGULAR"
 
+# Each names a file, and its unit. nerfstudio's and instant-ngp's are along the camera axis, ours along the ray.
+Z_DEPTH_KEYS = ("depth_file_path", "depth_unit_scale_factor", 1e-3), ("depth_path", "integer_depth_scale", 1.0)
+DISTANCE_KEYS = "distance_file_path", "distance_unit_scale_factor", 1e-3
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -66,7 +70,8 @@ class _ListedPhoto:
         has_own = any(key in self.own for key in ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y"))
         return Entry(
             self.name, self.path, check_pose(self.own.get("transform_matrix"), self.where), self.camera,
-            calibration=None if has_own else str(self.file), mask=self._mask(), z_depth=self._z_depth(),
+            calibration=None if has_own else str(self.file), mask=self._mask(),
+            z_depth=self._depth_map(*Z_DEPTH_KEYS), distance=self._depth_map(DISTANCE_KEYS),
             image_circle=self._image_circle(),
         )
 
@@ -129,11 +134,9 @@ class _ListedPhoto:
         beside = existing(self.path.parent, f"dynamic_mask_{self.path.stem}.png")
         return Mask(beside, black_is_ignored=False) if beside else None
 
-    def _z_depth(self) -> DepthMap | None:
-        """nerfstudio's depth_file_path, by default in thousandths of a unit, or instant-ngp's depth_path."""
-        for key, unit, default in (
-            ("depth_file_path", "depth_unit_scale_factor", 1e-3), ("depth_path", "integer_depth_scale", 1.0)
-        ):
+    def _depth_map(self, *keys: tuple[str, str, float]) -> DepthMap | None:
+        """Of the first key that names a file: with it, the key of its unit and that unit's default."""
+        for key, unit, default in keys:
             if path := existing(self.file.parent, self.own[key]) if key in self.own else None:
                 return DepthMap(path, positive(self.shared, unit, default, self.where))
         return None

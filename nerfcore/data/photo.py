@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from nerfcore.cameras.intrinsics import Camera
-from nerfcore.data.capture import Entry
-from nerfcore.data.images import any_of_block, box_mean, image_form, read_grey, read_image
+from nerfcore.data.capture import DepthMap, Entry
+from nerfcore.data.images import any_of_block, box_mean, image_form, read_depth_map, read_grey, read_image
 from nerfcore.errors import SceneError
 
 DECODING_BYTES, WIDE_DECODING_BYTES = 24, 80
@@ -89,6 +89,33 @@ class Photo:
         if pixels.shape[1] < self.channels:
             pixels = np.pad(pixels, ((0, 0), (0, 1)), constant_values=np.iinfo(self.dtype).max)
         return pixels
+
+    @property
+    def depth_map(self) -> DepthMap | None:
+        """Its distances along rays, else its depths along the camera axis, else None."""
+        return self.entry.distance or self.entry.z_depth
+
+    def measured(self) -> np.ndarray:
+        """[P] float32: what its depth map says of each pixel's centre, world units; 0 where it says nothing.
+
+        The map may have another size than the photograph. It is not interpolated: between two surfaces there is none.
+        """
+        if self.depth_map is None:
+            return np.zeros(self.num_pixels, np.float32)
+        values = read_depth_map(self.depth_map.path)
+        height, width = values.shape
+        if abs(width * self.height - height * self.width) > 0.02 * width * self.height:
+            raise SceneError(
+                f"{self.depth_map.path}: is {width}x{height} but its photo {self.path} is {self.width}x{self.height}; "
+                "save it in the same proportions"
+            )
+        row, column = (
+            ((np.arange(count) + 0.5) * (self.downscale * there / whole)).astype(int).clip(max=there - 1)
+            for count, there, whole in (
+                (self.camera.height, height, self.height), (self.camera.width, width, self.width),
+            )
+        )
+        return (values[row[:, None], column] * np.float32(self.depth_map.unit)).reshape(-1)
 
     def ignored(self) -> np.ndarray | None:
         """bool [P]: the pixels that do not count, because their mask names them or their lens does not cover them; None

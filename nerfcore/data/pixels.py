@@ -16,13 +16,15 @@ from nerfcore.types import Rays
 
 
 class Drawn(NamedTuple):
-    """Pixels as they are stored: the image [R] of each, its colour [R, C] in [0, 1], and its ray in camera axes, world
-    units: direction [R, 3], and origin [R, 3], None for the camera's centre."""
+    """Pixels as they are stored: the image [R] of each, its colour [R, C] in [0, 1], its ray in camera axes, world
+    units: direction [R, 3], and origin [R, 3], None for the camera's centre; and what its depth map says of it [R],
+    None where none is read."""
 
     image: Tensor
     colour: Tensor
     direction: Tensor
     origin: Tensor | None
+    measured: Tensor | None
 
 
 class PixelSampler:
@@ -41,17 +43,27 @@ class PixelSampler:
         self.is_pooled = isinstance(split, StoredSplit)
         self.source = PixelPool(split, device, **pool) if self.is_pooled else PixelTable(split, device)
         self.transform, poses = transform or SceneTransform(1.0, (0.0, 0.0, 0.0)), split.poses.to(device)
+        self.along_axis = torch.tensor([frame.distance_path is None for frame in split.frames], device=device)
         self.rotations, self.centres = poses[:, :, :3], self.transform.to_box(poses[:, :, 3])
 
-    def sample(self, num_rays: int, generator: torch.Generator) -> tuple[Rays, Tensor, Tensor]:
-        """Rays, their pixels [R, C], float32 in [0, 1] (C = 4: straight alpha last), and the images [R] that they are
-        of. The host does not wait for a GPU."""
+    def sample(self, num_rays: int, generator: torch.Generator) -> tuple[Rays, Tensor, Tensor, Tensor | None]:
+        """Rays, their pixels [R, C], float32 in [0, 1] (C = 4: straight alpha last), the images [R] that they are of,
+        and how far along them the depth maps have a surface, [R], 0 where they say nothing; None without depth maps.
+        The host does not wait for a GPU."""
         drawn = Drawn(*self.source.draw(num_rays, generator))
         rotation, origin = self.rotations[drawn.image], self.centres[drawn.image]
         direction = (rotation @ drawn.direction[:, :, None]).squeeze(-1)
         if drawn.origin is not None:
             origin = origin + (rotation @ (self.transform.scale * drawn.origin)[:, :, None]).squeeze(-1)
-        return Rays(origin, direction, -drawn.direction[:, 2]), drawn.colour, drawn.image
+        rays = Rays(origin, direction, -drawn.direction[:, 2])
+        return rays, drawn.colour, drawn.image, self._distance(drawn, rays.z_scale)
+
+    def _distance(self, drawn: Drawn, z_scale: Tensor) -> Tensor | None:
+        """[R], in the units of the rays: ``z_depth / z_scale``, where depths are along the camera's axis."""
+        if drawn.measured is None:
+            return None
+        in_front = torch.where(z_scale > 0, drawn.measured / z_scale, 0)
+        return self.transform.scale * torch.where(self.along_axis[drawn.image], in_front, drawn.measured)
 
     @property
     def nbytes(self) -> int:
@@ -80,6 +92,7 @@ class PixelTable:
         self.pixel_type = split.pixels.dtype
         self.pixel_bytes = split.pixels.view(torch.uint8).to(device)  # not every gather of PyTorch takes uint16
         self.drawn = None if split.ignore_mask is None else torch.nonzero(~split.ignore_mask).squeeze(1).to(device)
+        self.measured = None if split.measured is None else split.measured.to(device)
         self.offsets = split.offsets.to(device)
         cameras = list(dict.fromkeys(frame.camera for frame in split.frames))
         ends = list(accumulate(camera.width * camera.height for camera in cameras))
@@ -106,12 +119,14 @@ class PixelTable:
         image = torch.searchsorted(self.offsets, pixel, right=True) - 1
         entry = pixel + self.pixel_to_direction[image]
         colour = to_unit(self.pixel_bytes[pixel].view(self.pixel_type))
-        return image, colour, self.directions[entry], None if self.origins is None else self.origins[entry]
+        origin = None if self.origins is None else self.origins[entry]
+        measured = None if self.measured is None else self.measured[pixel]
+        return image, colour, self.directions[entry], origin, measured
 
     @property
     def nbytes(self) -> int:
         """Memory of the pixels and the tables."""
-        tensors = self.pixel_bytes, self.drawn, self.directions, self.origins
+        tensors = self.pixel_bytes, self.drawn, self.directions, self.origins, self.measured
         return sum(t.nbytes for t in tensors if t is not None)
 
 

@@ -50,8 +50,9 @@ class PixelPool:
         self.split, self.device, self.repeatable = split, torch.device(device), repeatable
         photos, is_central = split.photos, all(frame.camera.lens.is_central for frame in split.frames)
         origin = [] if is_central else [("origin", np.float32, 3)]
+        measured = [("measured", np.float32)] if split.is_measured else []
         self.record = np.dtype([
-            ("direction", np.float32, 3), *origin, ("colour", photos[0].dtype, photos[0].channels),
+            ("direction", np.float32, 3), *origin, *measured, ("colour", photos[0].dtype, photos[0].channels),
         ])
         places, self.largest = len(photos) + AHEAD, max(photo.num_pixels for photo in photos)
         self.rows = min(nbytes // (places * self.record.itemsize), self.largest)  # of a place
@@ -68,8 +69,7 @@ class PixelPool:
         self.random: np.random.Generator | None = None  # begins with the first draw
 
     def draw(self, num_rays: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Images, colours, directions and origins, see :class:`~nerfcore.data.pixels.Drawn`. The generator is asked
-        once for all draws."""
+        """See :class:`~nerfcore.data.pixels.Drawn`. The generator is asked once for all draws."""
         if self.random is None:
             self._begin(generator)
         self._renew()
@@ -82,9 +82,11 @@ class PixelPool:
         turn[by_image] = np.arange(num_rays) - np.repeat(times.cumsum() - times, times)
         batch = self.records[self.place[image] * self.rows + (self.used[image] + turn) % self.count[image]]
         self.used += times
-        origin = self._tensor(batch["origin"]) if "origin" in batch.dtype.names else None
-        colour = to_unit(self._tensor(batch["colour"]))
-        return self._tensor(image), colour, self._tensor(batch["direction"]), origin
+        direction, origin, measured, colour = (
+            self._tensor(batch[name]) if name in batch.dtype.names else None
+            for name in ("direction", "origin", "measured", "colour")
+        )
+        return self._tensor(image), to_unit(colour), direction, origin, measured
 
     @property
     def nbytes(self) -> int:
@@ -146,6 +148,8 @@ class PixelPool:
         records["direction"] = direction.numpy()
         if "origin" in self.record.names:
             records["origin"] = origin.numpy()
+        if "measured" in self.record.names:
+            records["measured"] = photo.measured()[chosen]
         try:
             with self.writing:
                 self.file.seek(place * self.rows * self.record.itemsize)

@@ -49,8 +49,8 @@ class SceneTransform:
 class Frame:
     """One photograph: its name in the scene, its camera (at the loaded size), its pose [3, 4] float32 and its file.
 
-    z_depth_path: a file of depths along the camera axis, each value times z_depth_unit in world units. near_far:
-    between which depths lies what the photo shows, world units.
+    z_depth_path: a file of depths along the camera axis, each value times z_depth_unit in world units; distance_path:
+    one of distances along rays. near_far: between which depths lies what the photo shows, world units.
     """
 
     name: str
@@ -60,6 +60,8 @@ class Frame:
     z_depth_path: Path | None = None
     z_depth_unit: float = 1.0
     near_far: tuple[float, float] | None = None
+    distance_path: Path | None = None
+    distance_unit: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,20 @@ class Split(Views):
     pixels [P, C]: uint8 or uint16 over its full range, rows of all images one after another, C = 3 (RGB) or 4 (RGB and
     straight alpha). offsets [N + 1] int64: image i owns rows ``offsets[i]:offsets[i + 1]``. ignore_mask bool [P]:
     pixels that supervise nothing and are not scored, those that a mask names and those that the lens does not cover;
-    None where every pixel counts.
+    None where every pixel counts. measured [P] float32: what depth maps say of pixels, world units, 0 where they say
+    nothing: distances along rays in frames that have a distance_path, else depths along the camera axis; None where
+    there are none or they were not asked for.
     """
 
     pixels: Tensor
     offsets: Tensor
     ignore_mask: Tensor | None = None
+    measured: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of all pixels and of what is known of them."""
-        return sum(t.nbytes for t in (self.pixels, self.ignore_mask) if t is not None)
+        return sum(t.nbytes for t in (self.pixels, self.ignore_mask, self.measured) if t is not None)
 
     def _pixels(self, index: int) -> Tensor:
         return self.pixels[self._rows(index)]
@@ -120,9 +125,10 @@ class Split(Views):
 @dataclass(frozen=True)
 class StoredSplit(Views):
     """Photographs that stay in their files, because there are more than memory holds: each is decoded when it is asked
-    for. photos: one for each frame."""
+    for. photos: one for each frame. is_measured: depth maps are asked for."""
 
     photos: list[Photo]
+    is_measured: bool = False
 
     @property
     def nbytes(self) -> int:

@@ -113,6 +113,21 @@ def test_depths_go_along_to_nerfstudio(tmp_path):
     assert new.z_depth_path.read_bytes() == old.z_depth_path.read_bytes()
 
 
+def test_distances_go_along_to_nerfstudio(tmp_path):
+    captures.nerfstudio(tmp_path / "in", distance_unit_scale_factor=0.25)
+    file = tmp_path / "in" / "transforms.json"
+    table = json.loads(file.read_text())
+    for i, frame in enumerate(table["frames"]):
+        iio.imwrite(tmp_path / "in" / f"far_{i}.png", np.full((12, 16), 100 + i, np.uint16))
+        frame["distance_file_path"] = f"far_{i}.png"
+    file.write_text(json.dumps(table))
+    convert_capture(tmp_path / "in", tmp_path / "out", "nerfstudio")
+    old, new = (load_scene(tmp_path / name, depth_maps=True).train for name in ("in", "out"))
+    assert new.frames[0].distance_unit == 0.25 and new.frames[0].z_depth_path is None
+    assert (old.measured == new.measured).all() and old.measured[0] == 101 / 4
+    assert load_scene(tmp_path / "out").train.measured is None
+
+
 def test_colmap_reads_what_is_written(tmp_path):
     pycolmap = pytest.importorskip("pycolmap", reason="pycolmap is not installed")
     captures.colmap(tmp_path / "in")
