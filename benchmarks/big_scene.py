@@ -3,7 +3,8 @@
 Writes N photographs of 12 megapixels into a temporary folder, trains on them in a process of its own, and reads what
 the system counted of that process: the most memory that it had, what of it was its own, and what were pages of files
 (the program, and the pool, which the system may take back at any time). Photographs are a few pictures under N names
-(hard links): decoding them costs what N pictures cost, and they take the disk of a few. Their quality means nothing;
+(hard links): decoding them costs what N pictures cost, and they take the disk of a few. The one that is held out has a
+quarter of the width, because pictures of such nonsense, fog all over, take long. Their quality means nothing;
 tests/training/test_pooled_training.py looks at that. The pool needs its space in --folder.
 """
 
@@ -28,14 +29,14 @@ from common import header, require_kernels, run, write_json
 
 from nerfcore.cameras import look_at
 
-WIDTH, HEIGHT, DISTINCT, TEST_VIEWS = 4000, 3000, 8, 1
+WIDTH, HEIGHT, DISTINCT = 4000, 3000, 8
 LIMIT, POOL_LIMIT = 8 * 2**30, 16 * 2**30  # bytes that are asked for: of memory, of the pool
 LOOK_EVERY = 0.1  # seconds
 COUNTERS = {"private": "RssAnon", "mapped": "RssFile", "shared": "RssShmem"}  # names in /proc/PID/status
 
 
 def write_photos(folder: Path, count: int, shape: tuple[int, int]) -> None:
-    """``count`` cameras on a sphere, each with a focal length of its own; all but TEST_VIEWS are for training."""
+    """``count`` cameras on a sphere, each with a focal length of its own, and one that is held out."""
     random = np.random.default_rng(0)
     for i in range(DISTINCT):
         tiles = random.integers(0, 192, (*(side // 16 + 1 for side in shape), 3), dtype=np.uint8)
@@ -44,14 +45,17 @@ def write_photos(folder: Path, count: int, shape: tuple[int, int]) -> None:
     towards = torch.nn.functional.normalize(torch.from_numpy(random.normal(size=(count, 3))), dim=-1)
     poses = torch.nn.functional.pad(look_at(4 * towards, (0.0, 0.0, 0.0)).double(), (0, 0, 0, 1))
     poses[:, 3, 3] = 1
-    frames = []
-    for i in range(count):
-        os.link(folder / f"noise_{i % DISTINCT}.jpg", folder / f"{i:05}.jpg")
-        focal = 0.9 * shape[1] * (1 + 1e-4 * i / count)
-        frames.append(dict(file_path=f"{i:05}.jpg", transform_matrix=poses[i].tolist(), fl_x=focal, k1=0.02, k2=-0.01))
-    names = [frame["file_path"] for frame in frames]
-    listed = dict(camera_model="OPENCV", frames=frames, train_filenames=names[TEST_VIEWS:])
-    (folder / "transforms.json").write_text(json.dumps(listed | dict(test_filenames=names[:TEST_VIEWS])))
+    names = [f"{i:05}.jpg" for i in range(count)]
+    for i, name in enumerate(names):
+        os.link(folder / f"noise_{i % DISTINCT}.jpg", folder / name)
+    iio.imwrite(folder / "held_out.jpg", iio.imread(folder / names[-1])[::4, ::4])
+    frames = [
+        dict(file_path=name, transform_matrix=pose.tolist(), fl_x=0.9 * shape[1] + 1e-3 * i, k1=0.02, k2=-0.01)
+        for i, (name, pose) in enumerate(zip(names, poses, strict=True))
+    ]
+    frames.append(frames[-1] | dict(file_path="held_out.jpg", fl_x=0.225 * shape[1]))
+    listed = dict(camera_model="OPENCV", frames=frames, train_filenames=names, test_filenames=["held_out.jpg"])
+    (folder / "transforms.json").write_text(json.dumps(listed))
 
 
 def watch(process: subprocess.Popen, peaks: dict[str, int]) -> None:

@@ -45,6 +45,7 @@ class TrainConfig:
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
+    depth_weight: float = 0.1  # of depth maps, where training views have them, beside the photographs; 0 = unused
     exposure: bool = False  # a factor to each colour of each photograph is learned: for cameras set to automatic
     memory: float | None = None  # GiB for photographs; default: half of what is free. If they need more, then
     pool: float = 8.0  # they are drawn from a file of so many GiB in the run folder, decoded anew while training
@@ -81,6 +82,8 @@ class TrainConfig:
             raise NerfcoreError(f"contracted space has its own sky; train before {self.background} with bounds box")
         if self.box is not None:
             object.__setattr__(self, "box", tuple(map(float, self.box)))
+        if not self.depth_weight >= 0:
+            raise NerfcoreError(f"depth_weight must be 0 or more, got {self.depth_weight}")
         for name in ("memory", "pool"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise NerfcoreError(f"{name} must be positive, got {value}")

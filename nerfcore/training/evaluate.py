@@ -104,7 +104,7 @@ def _settled(model: Model, split: Views) -> list[Frame]:
     generator, lattice = torch.Generator(model.device).manual_seed(0), model.marching.lattice(model.occupancy)
     for step in range(SETTLE_STEPS):
         cameras.begin_step(REFINE_UNTIL * step / SETTLE_STEPS, step)
-        rays, pixel, image = pixels.sample(SETTLE_RAYS, generator)
+        rays, pixel, image, _ = pixels.sample(SETTLE_RAYS, generator)
         rays = cameras(rays, image)
         jitter, *background = torch.rand(4, SETTLE_RAYS, generator=generator, device=model.device)
         background = torch.stack(background, dim=-1)

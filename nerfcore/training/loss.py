@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -17,41 +19,44 @@ DISTORTION_WEIGHT = 0.01  # as in Barron et al. 2022
 def photometric_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
     truth: Tensor, expected_samples: int, capacity: int | None = None, backend: str = "auto",
+    depth: DepthTerm | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor | TouchedGradient]]:
     """Mean squared error of box rays [R] rendered over ``background`` [R, 3] against ``truth`` [R, 3].
 
     expected_samples: about how many samples the rays will have. capacity: room for so many samples, and no wait for a
     GPU (see :func:`~nerfcore.ops.march.march_rays`); rays that do not fit do not count. Returns the loss, the samples
     that were looked at, their weights [S], and the gradient of each parameter by name; also that
-    of "origin", "direction", "background" and "truth" where these require one, which no fused step gives.
+    of "origin", "direction", "background" and "truth" where these require one, which no fused step gives. depth: a term
+    that the gradients, but not the loss that is returned, have besides; no fused step has it.
     """
     batch = origin, direction, lattice, jitter, background, truth
-    fits_alone = not any(given.requires_grad for given in (origin, direction, background, truth))
+    fits_alone = depth is None and not any(given.requires_grad for given in (origin, direction, background, truth))
     if fits_alone and (fused := field.fused_loss(*batch, expected_samples)) is not None:
         return fused
-    return modular_loss(field, *batch, capacity, backend)
+    return modular_loss(field, *batch, capacity, backend, depth)
 
 
 def modular_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
-    truth: Tensor, capacity: int | None = None, backend: str = "auto",
+    truth: Tensor, capacity: int | None = None, backend: str = "auto", depth: DepthTerm | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same, operation by operation."""
     rays = origin, direction
     if not field.bounded:
-        return proposal_loss(field, *rays, jitter, truth, backend)
+        return proposal_loss(field, *rays, jitter, truth, backend, depth)
     samples = sample_rays(*rays, lattice, jitter, capacity, backend)
     rgb, opacity, _, weights = render_samples(field, *rays, samples, backend)
     error = (rgb + (1 - opacity[:, None]) * background - truth).square().mean(1)
     if capacity is not None:
         error = error * samples.complete * (len(error) / samples.complete.sum().clamp(min=1))
-    loss = error.mean()
-    gradients = _gradients(loss, field, origin=origin, direction=direction, background=background, truth=truth)
+    loss, guided = error.mean(), 0.0 if depth is None else depth(weights, samples)
+    gradients = _gradients(loss + guided, field, origin=origin, direction=direction, background=background, truth=truth)
     return loss.detach(), samples, weights.detach(), gradients
 
 
 def proposal_loss(
-    field: UnboundedField, origin: Tensor, direction: Tensor, jitter: Tensor, truth: Tensor, backend: str = "auto"
+    field: UnboundedField, origin: Tensor, direction: Tensor, jitter: Tensor, truth: Tensor, backend: str = "auto",
+    depth: DepthTerm | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same for a field with proposals, whose gradients are also of what teaches these, and of the distortion
     (Barron et al. 2022, equation 16).
@@ -65,8 +70,42 @@ def proposal_loss(
     loss = (rgb + (1 - opacity[:, None]) * field.sky(direction) - truth).square().mean()
     unexplained = sum(interlevel(weights, samples, *proposal, backend=backend).mean() for proposal in proposed)
     spread = DISTORTION_WEIGHT * distortion(weights, samples, backend=backend).mean()
-    gradients = _gradients(loss + unexplained + spread, field, origin=origin, direction=direction, truth=truth)
+    guided = 0.0 if depth is None else depth(weights, in_box)
+    gradients = _gradients(loss + unexplained + spread + guided, field, origin=origin, direction=direction, truth=truth)
     return loss.detach(), in_box, weights.detach(), gradients
+
+
+@dataclass(frozen=True)
+class DepthTerm:
+    """What is asked of the weights along rays whose surface is known. distance [R], in the units of the samples: how
+    far along each ray it is, 0 where that is not known. weight: of the term beside the photometric loss."""
+
+    distance: Tensor
+    weight: float
+
+    def __call__(self, weights: Tensor, samples: Samples) -> Tensor:
+        """weight times the mean of :func:`stopped_elsewhere` over the rays that have all their samples here, those of
+        unknown distance among them."""
+        complete = samples.complete
+        missed = stopped_elsewhere(weights, samples, self.distance) * complete
+        return self.weight * missed.sum() / complete.sum().clamp(min=1)
+
+
+def stopped_elsewhere(weights: Tensor, samples: Samples, distance: Tensor) -> Tensor:
+    """[R]: how far from the surface light is stopped, by the weights [S] of samples; 0 where distance [R] is 0.
+
+    ``1 - sum w_i (1 - e_i)`` with ``e_i = min(|t_i / distance - 1|, 1)``: the mean distance between where a ray ends
+    and where it should, relative to the latter and at most 1, which is also what light that is not stopped costs. The
+    mean distance of a ray's end, which methods since Deng et al. 2022 (DS-NeRF) compare with the truth, may be right
+    where none of the light is stopped at the surface; this is the earth mover's distance to all of it there, which
+    leaves neither fog in front of it nor light that passes. A wrong measurement pulls no more than any other.
+    Differentiable in: weights.
+    """
+    known = distance > 0
+    ray = samples.ray_indices
+    error = (samples.t_mid / distance.where(known, 1.0).index_select(0, ray) - 1).abs().clamp(max=1)
+    there = torch.zeros_like(distance).index_add(0, ray, weights * (1 - error))
+    return torch.where(known, 1 - there, 0.0)
 
 
 def over(background: Tensor, pixel: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def train(
         write_file(out / "config.yaml", yaml.safe_dump(dict(scene=source, **asdict(config)), sort_keys=False))
     if not isinstance(scene, Scene):
         memory = memory_for_photographs(device) if config.memory is None else config.memory * 2**30
-        scene = load_scene(scene, config.downscale, memory=memory)
+        scene = load_scene(scene, config.downscale, memory=memory, depth_maps=config.depth_weight > 0)
     scene = scene.within(config.box, config.scale)
     trainer = Trainer(scene, config, device, out)
     trainer.started = started

@@ -28,7 +28,7 @@ from nerfcore.renderer.volume import Marching
 from nerfcore.training.cameras import CameraRefinement
 from nerfcore.training.config import FIELD_PRESETS, TrainConfig
 from nerfcore.training.extent import core_of, finest_resolution, is_contracted
-from nerfcore.training.loss import modular_loss, over, photometric_loss
+from nerfcore.training.loss import DepthTerm, modular_loss, over, photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.recorder import StepRecorder
 from nerfcore.training.schedule import cosine_decay
@@ -163,7 +163,8 @@ class Trainer:
         """The part of a step that is all on the device. detail: of the field, while cameras move; else None."""
         config = self.config
         with _repeatable_sums(config.deterministic and self.capacity is not None):
-            rays, pixel, image = self.pixels.sample(num_rays, self.generator)
+            rays, pixel, image, distance = self.pixels.sample(num_rays, self.generator)
+            depth = DepthTerm(distance, config.depth_weight) if distance is not None and config.depth_weight else None
             jitter, background = self._random(num_rays), self._background(num_rays)
             lattice = self.marching.lattice(self.occupancy, stride, self._most_samples_per_ray(num_rays))
             # the same background behind picture and prediction: only what is really there can match a random one
@@ -174,7 +175,7 @@ class Trainer:
                     background, truth = dimming * background, dimming * truth
             batch = self.field, rays.origin, rays.direction, lattice, jitter, background, truth
             loss, samples, weights, gradients = photometric_loss(
-                *batch, self.samples_per_step, self.capacity, config.backend
+                *batch, self.samples_per_step, self.capacity, config.backend, depth
             )
             self.loss.copy_(loss)
             if self.capacity is None:  # else looking would be waiting
