@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from nerfcore.cameras.alignment import Similarity
+from nerfcore.cameras.rays import camera_rays
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Frame, Scene, StoredSplit, Views
 from nerfcore.errors import SceneError
@@ -19,6 +20,7 @@ from nerfcore.training.loss import modular_loss, over
 from nerfcore.training.report import MAX_SIDE
 
 SETTLE_STEPS, SETTLE_RAYS = 300, 4096
+ALIGNING_RAYS = 256  # of each training view, to see what its camera looks at
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ def evaluate(
     truth is composited on ``background`` (None: the one of training, white if that was random), predictions are clipped
     and not quantised. Ignored pixels do not count, and are background in both pictures.
 
-    Where training corrected cameras, the held-out views of a scene follow: their poses by the similarity that brings
-    the given centres of the training cameras to the corrected ones, their intrinsics where a training view has the
-    same. Their photographs have no part in that, and are judged in the mean exposure of the training views.
+    Where training corrected cameras, the held-out views of a scene follow: their poses by what the corrections have in
+    common (see :func:`correction_in_common`), their intrinsics where a training view has the same. Their photographs
+    have no part in that, and are judged in the mean exposure of the training views.
 
     settle: cameras first move to where the field, which stays as it is, explains their photographs best. This takes
     the errors of their poses out of the score, and those photographs are then no longer unseen: ``settled`` in the
@@ -87,14 +89,29 @@ def _followed(model: Model, scene: Scene) -> list[Frame]:
         return scene.test.frames
     cameras = {f.camera: corrected[f.name][0].resized(f.camera.width, f.camera.height) for f in given}
     frames = [replace(frame, camera=cameras.get(frame.camera, frame.camera)) for frame in scene.test.frames]
-    try:
-        moved = Similarity.between(
-            torch.stack([frame.pose[:, 3] for frame in given]),
-            torch.stack([corrected[frame.name][1][:, 3] for frame in given]),
-        )
-    except SceneError:  # cameras on a line: what they have in common was taken out of their corrections
-        return frames
+    moved = correction_in_common(model, {frame.name: frame.pose for frame in given})
     return [replace(frame, pose=moved.poses(frame.pose)) for frame in frames]
+
+
+def correction_in_common(model: Model, given: dict[str, Tensor]) -> Similarity:
+    """The similarity by which training moved the capture as a whole: from given poses, by name, to corrected ones.
+
+    It is that under which the given cameras see the surfaces of the field in those pixels in which the corrected ones
+    see them. Aligned by their centres, corrected cameras and given ones would not see the same: of a camera's place on
+    a circle about what it looks at photographs tell little, and errors of many in the same direction move the scene.
+    """
+    generator, seen = torch.Generator().manual_seed(0), []
+    for name, camera, pose in model.cameras:
+        if name not in given:
+            continue
+        pixel = torch.rand(ALIGNING_RAYS, 2, generator=generator) * torch.tensor([camera.width, camera.height])
+        rays = camera_rays(camera, pose, pixel[camera.covers(pixel)])
+        render = model.render(rays).to("cpu")
+        hit = render.opacity > 0.5
+        points = (rays.origin + render.distance[:, None] * rays.direction)[hit]
+        seen.append([points, *(p.expand(len(points), 3, 4) for p in (given[name], pose))])
+    points, before, after = (torch.cat(part) for part in zip(*seen, strict=True))
+    return Similarity.between_views(before, after, points)
 
 
 def _settled(model: Model, split: Views) -> list[Frame]:

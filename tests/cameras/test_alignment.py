@@ -1,4 +1,4 @@
-"""Similarities between two sets of cameras: found again · nearest · rays move with poses · what cannot be told."""
+"""Similarities between two sets of cameras: found again, by centres and by views · nearest · rays move with poses · what cannot be told."""
 
 import pytest
 import torch
@@ -60,3 +60,46 @@ def test_rays_of_a_moved_pose_are_moved_rays():
 def test_centres_on_a_line_are_refused(points):
     with pytest.raises(SceneError, match=f"{len(points)} camera centres on a line"):
         Similarity.between(points, points)
+
+
+def near_one() -> Similarity:
+    rotation = rotation_exp(torch.tensor([0.1, -0.2, 0.05], dtype=torch.float64))
+    return Similarity(1.1, rotation, torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("wrong", [0, 20])
+def test_a_similarity_is_found_again_by_what_cameras_see(wrong):
+    """Even where some of them see something else."""
+    poses, generator = cameras(200), torch.Generator().manual_seed(2)
+    target = near_one().poses(poses)
+    points = near_one().points(torch.randn(200, 3, generator=generator).double())
+    target[:wrong, :, :3] = rotation_exp(torch.tensor([0.0, 0.2, 0.0]).double()) @ target[:wrong, :, :3]
+    found = Similarity.between_views(poses, target, points)
+    tolerance = 1e-2 if wrong else 1e-9
+    assert found.scale == pytest.approx(1.1, rel=tolerance)
+    assert torch.allclose(found.rotation, near_one().rotation, atol=tolerance)
+    assert torch.allclose(found.translation, near_one().translation, atol=tolerance)
+
+
+def test_cameras_that_circle_a_point_do_not_move_it():
+    """All cameras of a dome one degree lower about what they look at: their centres say that all has moved down."""
+    eye = torch.nn.functional.normalize(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+    poses = look_at(4 * torch.cat([eye[:, :2], eye[:, 2:].abs()], dim=-1), (0.0, 0.0, 0.0)).double()
+    turn = rotation_exp(0.0175 * poses[:, :, 0])
+    lower = turn @ poses
+    looked_at = torch.zeros(100, 3, dtype=torch.float64)
+    by_centres = Similarity.between(poses[:, :, 3], lower[:, :, 3])
+    by_views = Similarity.between_views(poses, lower, looked_at)
+    assert by_centres.points(looked_at).norm(dim=-1).max() > 0.02
+    assert by_views.points(looked_at).norm(dim=-1).max() < 1e-9
+
+
+def test_without_points_nothing_moves():
+    poses = cameras(0)
+    assert torch.equal(Similarity.between_views(poses, poses, torch.zeros(0, 3)).rotation, torch.eye(3).double())
+
+
+def test_one_after_another():
+    both = some().then(near_one())
+    points = cameras(5)[:, :, 3]
+    assert torch.allclose(both.points(points), near_one().points(some().points(points)))
