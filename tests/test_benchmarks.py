@@ -16,6 +16,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import nerfcore
+from nerfcore.cameras import rotation_angle
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 HEADER = {"schema", "date", "machine", "torch", "sources", "rows"}
@@ -533,3 +536,16 @@ def test_performance_page_of_a_gpu(gpu, tmp_path, monkeypatch):
     path.write_text(path.read_text("utf-8").replace(rows[1].digest(), "of older sources"), encoding="utf-8")
     write_page(tmp_path, tmp_path)
     assert f"| {rows[1].name} (stale) |" in (tmp_path / "performance.md").read_text(encoding="utf-8")
+
+
+def test_poses_are_disturbed_by_what_is_said_and_the_verdict_is_of_what_was_lost():
+    poses = runpy.run_path(str(BENCHMARKS / "poses.py"))
+    scene = nerfcore.load_scene(downscale=8)
+    true, wrong = scene.train.poses, poses["disturbed"](scene, seed=3).train.poses
+    angles = torch.rad2deg(rotation_angle(true[:, :, :3], wrong[:, :, :3]))
+    distance = (true[:, :, 3] - scene.transform.world_box.mean(0)).norm(dim=-1)
+    assert torch.allclose(angles, torch.tensor(2.0), atol=1e-3)
+    assert torch.allclose((wrong - true)[:, :, 3].norm(dim=-1), 0.02 * distance, rtol=1e-3)
+    rows = {"given": 35.0, "disturbed": 25.0, "recovered": 34.5}
+    (verdict,) = poses["verdicts"]({arm: dict(scene="chair", psnr=psnr, rotation=0.2) for arm, psnr in rows.items()})
+    assert "95.0 % of 10.00 dB" in verdict and "0.200 degrees" in verdict
