@@ -14,6 +14,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Backend = Literal["auto", "reference", "cpu", "cuda"]
 Background = Literal["white", "black"]
 LensName = Literal["perspective", "fisheye", "equirectangular", "orthographic"]
+Trajectory = Literal["orbit", "spiral", "cameras"]
 ScenePath = Annotated[Path | None, arg(metavar="[SCENE]")]
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerfcore.cli.options import Background, Hardware, LensName, UsesModel
+from nerfcore.cli.options import Background, Hardware, LensName, Trajectory, UsesModel
+from nerfcore.errors import NerfcoreError
 
 
 @dataclass
 class Render(Hardware, UsesModel):
-    """Renders a model: an orbit as video.mp4, and stills of rgb, distance, z_depth and normals."""
+    """Renders a model: a flight as video.mp4, and stills of rgb, distance, z_depth and normals."""
 
     out: Path | None = None
     """Folder to write to; default: render/ in the run folder."""
-    frames: int = 60
-    """Frames of the video; 0 for none."""
-    fps: int = 24
-    """Frames a second."""
+    trajectory: Trajectory | None = None
+    """How the camera flies; default: a spiral where all photos look the same way, else an orbit."""
+    path: Path | None = None
+    """Camera path to fly instead: a camera_path.json of the viewer or of nerfstudio."""
+    frames: int | None = None
+    """Frames of the video; 0 for none; default: 60, or those of the path."""
+    fps: int | None = None
+    """Frames a second; default: 24, or those of the path."""
     size: tuple[int, int] | None = None
-    """Width and height of the video; default: as the photos, at most 800 pixels."""
+    """Width and height of the video; default: of the path, or as the photos, at most 800 pixels."""
     lens: LensName | None = None
     """What the video is taken with; default: as the photos, without distortion."""
     stills: int = 3
@@ -32,23 +37,36 @@ class Render(Hardware, UsesModel):
         from nerfcore.cli.console import counting, print_table
         from nerfcore.renderer.video import write_stills
 
+        if self.path and (self.trajectory or self.frames):
+            raise NerfcoreError("--path says which frames there are; leave out --trajectory and --frames")
         model, out = nerfcore.load(self.model, self.device, self.backend), self.out or self.folder() / "render"
         rows = []
         if self.stills:
             with counting("stills") as on_frame:
                 paths = write_stills(model, out, self.stills, self.background, on_frame)
             rows += [("still", str(path)) for path in paths]
-        if self.frames:
-            look = dict(size=self.size, fps=self.fps, background=self.background, lens=self.lens)
-            rows.append(("video", str(video_with_bar(model, out / "video.mp4", num_frames=self.frames, **look))))
+        if self.frames != 0:
+            views, fps = self._flight(model)
+            path = video_with_bar(model, out / "video.mp4", views, fps=self.fps or fps, background=self.background)
+            rows.append(("video", str(path)))
         print_table(rows or [("nothing", "both --frames and --stills are 0")])
         return 0
 
+    def _flight(self, model) -> tuple[list, float]:
+        """Its cameras and poses, and how many there are a second."""
+        from nerfcore.data.camera_path import read_camera_path
+        from nerfcore.renderer.video import path_trajectory, trajectory
 
-def video_with_bar(model, path: Path, **look) -> Path:
-    """:func:`~nerfcore.renderer.video.write_orbit_video` under a progress bar."""
+        if self.path is None:
+            return trajectory(model, self.trajectory, self.frames or 60, self.size, self.lens), 24
+        path = read_camera_path(self.path)
+        return path_trajectory(model, path, self.size, self.lens), path.fps
+
+
+def video_with_bar(model, path: Path, views: list, **how) -> Path:
+    """:func:`~nerfcore.renderer.video.write_video` under a progress bar."""
     from nerfcore.cli.console import counting
-    from nerfcore.renderer.video import write_orbit_video
+    from nerfcore.renderer.video import write_video
 
     with counting("video") as on_frame:
-        return write_orbit_video(model, path, on_frame=on_frame, **look)
+        return write_video(model, path, views, on_frame=on_frame, **how)

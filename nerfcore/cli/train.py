@@ -33,7 +33,7 @@ class Train(TrainConfig):
     resume: bool = False
     """Go on from the checkpoint in the run folder; give the other options as before."""
     video: bool = False
-    """Also write video.mp4, a turn around the scene."""
+    """Also write video.mp4, a flight around the scene."""
     mesh: bool = False
     """Also write mesh.glb."""
     print_config: bool = False
@@ -59,8 +59,9 @@ class Train(TrainConfig):
             return INTERRUPTED
         if self.video:
             from nerfcore.cli.render import video_with_bar
+            from nerfcore.renderer.video import trajectory
 
-            video_with_bar(run.model, out / "video.mp4")
+            video_with_bar(run.model, out / "video.mp4", trajectory(run.model))
         if self.mesh:
             nerfcore.export_mesh(run.model, out / "mesh.glb")
         self._summary(run.metrics, out)

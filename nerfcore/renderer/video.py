@@ -1,6 +1,6 @@
 """Moving and still pictures of a trained model, written to disk.
 
-Both functions take any object with ``cameras`` (list of name, Camera, pose) and ``render_image(camera, pose, ...)``.
+All functions take any object with ``cameras`` (list of name, Camera, pose) and ``render_image(camera, pose, ...)``.
 """
 
 from __future__ import annotations
@@ -20,48 +20,83 @@ from torch import Tensor
 
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.lenses import LENSES, Equirectangular
-from nerfcore.cameras.trajectories import looked_at, orbit_of
+from nerfcore.cameras.trajectories import Spline, face_one_way, looked_at, mean_pose, orbit_of, spiral_of
+from nerfcore.data.camera_path import CameraPath
 from nerfcore.errors import OutputError
 
 MAX_SIDE = 800  # pixels; larger training photos give a smaller video unless a size is asked for
 UINT16_MAX = 65535
 STILLS_SCHEMA = 1
+PROBE_SIDE = 64  # pixels of the picture that tells how far away a scene is
 
 OnFrame = Callable[[int, int], None]
+View = tuple[Camera, Tensor]
 
 
-def write_orbit_video(
-    model, path: str | Path, num_frames: int = 60, size: tuple[int, int] | None = None, fps: int = 24,
-    background="white", on_frame: OnFrame | None = None, lens: str | None = None,
+def trajectory(
+    model, kind: str | None = None, num_frames: int = 60, size: tuple[int, int] | None = None, lens: str | None = None
+) -> list[View]:
+    """Cameras and poses of a video of a model.
+
+    kind: "orbit", one turn about the point that the training cameras look at; "spiral", windings about their mean pose;
+    "cameras", a smooth way along all of them in their order; None is a spiral where all look the same way, else an
+    orbit. size: (width, height) in pixels, rounded down to even numbers; None is the training size, at most 800 pixels
+    a side. lens: "perspective", "fisheye", "equirectangular" or "orthographic"; None is that of the first training
+    camera, without its distortion.
+    """
+    given = torch.stack([pose for _, _, pose in model.cameras])
+    if num_frames < 1:
+        raise ValueError(f"a video needs at least 1 frame, got {num_frames}")
+    kind = kind or ("spiral" if face_one_way(given) else "orbit")
+    distance = (given[:, :, 3].double() - looked_at(given)).norm(dim=-1).mean().item()
+    if kind == "spiral":
+        distance = _distance_seen(model, mean_pose(given)) or distance
+        poses = spiral_of(given, distance, num_frames)
+    elif kind == "cameras":
+        spline = Spline(given)
+        poses = spline(spline.parameters(num_frames, constant_speed=True)).float()
+    else:
+        poses = orbit_of(given, num_frames)
+    camera = video_camera(model.cameras[0][1], size, lens, distance)
+    return [(camera, pose) for pose in poses]
+
+
+def path_trajectory(
+    model, path: CameraPath, size: tuple[int, int] | None = None, lens: str | None = None
+) -> list[View]:
+    """Cameras and poses of the video that a camera path describes; size and lens, where given, replace the path's."""
+    size = size or (path.width, path.height)
+    target = looked_at(torch.stack([pose for _, _, pose in model.cameras]))
+    return [
+        (video_camera(camera, size, lens, (pose[:, 3].double() - target).norm().item()), pose)
+        for camera, pose in path.views()
+    ]
+
+
+def write_video(
+    model, path: str | Path, views: list[View], fps: float = 24, background="white", on_frame: OnFrame | None = None
 ) -> Path:
-    """Writes one turn around the scene as an .mp4 (H.264, yuv420p) and returns its path.
+    """Writes what cameras of one size see, one after the other, as an .mp4 (H.264, yuv420p) and returns its path.
 
-    The camera is the first training camera without its lens distortion, on the orbit that suits the training poses.
-    size: (width, height) in pixels, rounded down to even numbers; None is the training size, at most 800 pixels a side.
-    lens: "perspective", "fisheye", "equirectangular" or "orthographic"; None is that of the training camera.
     on_frame(done, total) is called after each frame. Raises OutputError if the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":
         raise OutputError(f"{path}: a video must end in .mp4; choose another name")
-    if num_frames < 1 or fps < 1:
-        raise ValueError(f"a video needs at least 1 frame and 1 frame a second, got {num_frames} and {fps}")
-    given = torch.stack([pose for _, _, pose in model.cameras])
-    poses = orbit_of(given, num_frames)
-    distance = (poses[0, :, 3] - looked_at(given)).norm()
-    camera = video_camera(model.cameras[0][1], size, lens, distance.item())
+    if not views or not fps > 0:
+        raise ValueError(f"a video needs at least 1 frame and some frames a second, got {len(views)} and {fps}")
+    size = views[0][0].width, views[0][0].height
     with _writes(path):
         path.open("wb").close()
         writer = imageio_ffmpeg.write_frames(
-            str(path), (camera.width, camera.height), fps=fps, codec="libx264", pix_fmt_out="yuv420p",
-            macro_block_size=2, quality=8,
+            str(path), size, fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2, quality=8
         )
         writer.send(None)
         try:
-            for done, pose in enumerate(poses, 1):
+            for done, (camera, pose) in enumerate(views, 1):
                 writer.send(to_uint8(model.render_image(camera, pose, background=background)["rgb"]))
                 if on_frame is not None:
-                    on_frame(done, num_frames)
+                    on_frame(done, len(views))
         finally:
             writer.close()
     return path
@@ -138,6 +173,13 @@ def to_uint16(distances: Tensor) -> tuple[np.ndarray, float]:
     """[H, W] not negative, as 16-bit values that use the full range, and the scale that turns these back."""
     scale = max(distances.max().item(), 1e-12) / UINT16_MAX
     return (distances.detach() / scale).round().clamp(0, UINT16_MAX).cpu().numpy().astype(np.uint16), scale
+
+
+def _distance_seen(model, pose: Tensor) -> float:
+    """How far away from a pose, along the middle of the picture, what stands there usually is; 0 if nothing does."""
+    image = model.render_image(video_camera(model.cameras[0][1], (PROBE_SIDE, PROBE_SIDE), "perspective"), pose)
+    seen = image["z_depth"][image["opacity"] > 0.5]
+    return seen.median().item() if len(seen) else 0.0
 
 
 @contextmanager

@@ -11,7 +11,9 @@ import imageio_ffmpeg
 import pytest
 import trimesh
 
+import nerfcore
 from nerfcore.cli.main import main
+from nerfcore.data.camera_path import CameraPath, Shot, write_camera_path
 
 NERFCORE = [sys.executable, "-m", "nerfcore.cli.main"]
 SMALL = ["--preset", "fast", "--downscale", "8", "--min-rays", "64", "--samples-per-step", "4096"]
@@ -56,6 +58,17 @@ def test_render_through_another_lens(trained, tmp_path, lens):
     command = ["render", str(trained), "--out", str(tmp_path), "--frames", "1", "--stills", "0"]
     assert main([*command, "--lens", lens, "--size", "64", "32"]) == 0
     assert next(imageio_ffmpeg.read_frames(str(tmp_path / "video.mp4")))["size"] == (64, 32)
+
+
+def test_render_along_a_path(trained, tmp_path):
+    pose = nerfcore.load(trained).cameras[0][2].double()
+    path = CameraPath.through([Shot(pose, 40.0), Shot(pose, 30.0)], seconds=0.5, fps=6, size=(48, 32))
+    file = write_camera_path(path, tmp_path / "camera_path.json")
+    command = ["render", str(trained), "--out", str(tmp_path), "--stills", "0", "--path", str(file)]
+    assert main(command) == 0
+    assert next(imageio_ffmpeg.read_frames(str(tmp_path / "video.mp4")))["size"] == (48, 32)
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "video.mp4"))[0] == 3
+    assert main([*command, "--frames", "5"]) == 1
 
 
 def test_export_writes_a_mesh(trained, tmp_path):

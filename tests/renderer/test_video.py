@@ -1,6 +1,7 @@
 """Videos and stills of a model that paints its camera's position."""
 
 import json
+import math
 
 import imageio.v3 as iio
 import imageio_ffmpeg
@@ -11,8 +12,10 @@ import torch
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.lenses import Equirectangular, Fisheye, Orthographic, Perspective
 from nerfcore.cameras.poses import look_at
+from nerfcore.cameras.trajectories import looked_at
+from nerfcore.data.camera_path import CameraPath, Shot
 from nerfcore.errors import OutputError
-from nerfcore.renderer.video import to_uint16, video_camera, write_orbit_video, write_stills
+from nerfcore.renderer.video import path_trajectory, to_uint16, trajectory, video_camera, write_stills, write_video
 
 CAMERA = Camera(width=51, height=40, fl_x=60.0, fl_y=60.0, cx=25.5, cy=20.0, lens=Perspective(k1=0.1))
 
@@ -35,7 +38,7 @@ class Painter:
 def test_video_has_the_frames_and_the_size(tmp_path):
     seen = []
     path = tmp_path / "new" / "a.mp4"
-    write_orbit_video(Painter(), path, num_frames=9, fps=12, on_frame=lambda *at: seen.append(at))
+    write_video(Painter(), path, trajectory(Painter(), num_frames=9), fps=12, on_frame=lambda *at: seen.append(at))
     reader = imageio_ffmpeg.read_frames(str(path))
     facts = next(reader)
     assert facts["codec"] == "h264" and facts["pix_fmt"].startswith("yuv420p")
@@ -46,7 +49,7 @@ def test_video_has_the_frames_and_the_size(tmp_path):
 
 
 def test_video_of_a_chosen_size(tmp_path):
-    path = write_orbit_video(Painter(), tmp_path / "a.mp4", num_frames=2, size=(33, 65))
+    path = write_video(Painter(), tmp_path / "a.mp4", trajectory(Painter(), num_frames=2, size=(33, 65)))
     assert next(imageio_ffmpeg.read_frames(str(path)))["size"] == (32, 64)
 
 
@@ -71,17 +74,45 @@ def test_video_camera_of_another_lens_keeps_the_size_of_what_is_in_the_middle():
     assert video_camera(around).lens == Equirectangular()
 
 
+TWO_FRAMES = trajectory(Painter(), num_frames=2)
+
+
+def test_trajectories_suit_the_cameras():
+    """Cameras in a ring are turned about; for cameras on a wall a spiral looks at what stands there, 2 units away."""
+    ring, wall = Painter(), Painter()
+    wall.cameras = [(str(x), CAMERA, look_at((x, 0, 0), (x, 5, 0))) for x in (-1, 0, 1)]
+    eyes = torch.stack([pose[:, 3] for _, pose in trajectory(ring, num_frames=40)])
+    assert torch.allclose(eyes[:, :2].norm(dim=-1), torch.full((40,), 3.0), atol=0.2)  # three cameras make no circle
+    poses = torch.stack([pose for _, pose in trajectory(wall, num_frames=40)])
+    assert looked_at(poses)[1].item() == pytest.approx(1.0, abs=0.05)  # half of the distances that the painter paints
+    assert torch.equal(poses, torch.stack([pose for _, pose in trajectory(wall, "spiral", 40)]))
+    along = torch.stack([pose for _, pose in trajectory(wall, "cameras", num_frames=5)])
+    assert torch.allclose(along[:, 0, 3], torch.linspace(-1, 1, 5), atol=1e-5)
+
+
+def test_a_path_is_flown_as_it_is():
+    keyframes = [Shot(pose.double(), fov) for (_, _, pose), fov in zip(Painter().cameras, (40, 50, 60), strict=True)]
+    path = CameraPath.through(keyframes, seconds=1.0, fps=6, size=(65, 48))
+    for (camera, pose), expected, shot in zip(path_trajectory(Painter(), path), path.views(), path.shots, strict=True):
+        assert (camera.width, camera.height) == (64, 48) and torch.equal(pose, expected[1])
+        assert 24 / camera.fl_y == pytest.approx(math.tan(math.radians(shot.fov_degrees / 2)), rel=0.02)
+    wide = path_trajectory(Painter(), path, size=(32, 20), lens="orthographic")
+    assert wide[0][0].lens == Orthographic() and (wide[0][0].width, wide[0][0].height) == (32, 20)
+
+
 def test_video_errors_in_words(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        write_orbit_video(Painter(), tmp_path / "file" / "a.mp4")
+        write_video(Painter(), tmp_path / "file" / "a.mp4", TWO_FRAMES)
     (tmp_path / "b.mp4").mkdir()
     with pytest.raises(OutputError, match="cannot be written"):
-        write_orbit_video(Painter(), tmp_path / "b.mp4")
+        write_video(Painter(), tmp_path / "b.mp4", TWO_FRAMES)
     with pytest.raises(OutputError, match=r"must end in \.mp4"):
-        write_orbit_video(Painter(), tmp_path / "a.avi")
+        write_video(Painter(), tmp_path / "a.avi", TWO_FRAMES)
     with pytest.raises(ValueError, match="at least 1 frame"):
-        write_orbit_video(Painter(), tmp_path / "a.mp4", num_frames=0)
+        write_video(Painter(), tmp_path / "a.mp4", [])
+    with pytest.raises(ValueError, match="at least 1 frame"):
+        trajectory(Painter(), num_frames=0)
     with pytest.raises(OutputError, match="cannot be written"):
         write_stills(Painter(), tmp_path / "file")
 
