@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "fields": SCENES,
     "renderer": SCENES | {"fields"},
     "training": SCENES | {"fields", "renderer", "metrics"},
-    "applications": SCENES | {"fields", "renderer", "metrics", "mesh", "training"},
-    "cli": SCENES | {"fields", "renderer", "metrics", "mesh", "training", "applications"},
+    "viewer": SCENES,
+    "applications": SCENES | {"fields", "renderer", "metrics", "mesh", "training", "viewer"},
+    "cli": SCENES | {"fields", "renderer", "metrics", "mesh", "training", "viewer", "applications"},
 }
 FUSED = ("ngp",)
 C_LAYERS = ("core", "math", "kernels", "bindings")

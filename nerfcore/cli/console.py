@@ -67,6 +67,13 @@ def describe(progress) -> tuple[str, str]:
     )
 
 
+def words(progress) -> str:
+    """The same for the viewer, as Markdown: what goes on, and how it goes."""
+    if progress.stage != "training":
+        return f"**{progress.stage}**"
+    return "  \n".join(describe(progress))
+
+
 @contextmanager
 def counting(what: str):
     """A bar that counts; gives the callback ``(done, total)`` that moves it. Silent where there is no terminal."""

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from nerfcore.cli.options import Background, Hardware, ScenePath, UsesModel
-from nerfcore.errors import SceneError
+from nerfcore.cli.options import Background, Hardware, ScenePath, UsesModel, scene_of_run
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Eval(Hardware, UsesModel):
 
         model = nerfcore.load(self.model, self.device, self.backend)
         downscale = self.downscale or model.header["config"]["downscale"]
-        scene = nerfcore.load_scene(self.scene or self.scene_of_run(), downscale)
+        scene = nerfcore.load_scene(self.scene or scene_of_run(self.folder()), downscale)
         metrics = nerfcore.evaluate(model, scene, self.background, self.settle).metrics
         for image in metrics["per_image"]:
             print(f"{image['psnr']:6.2f} dB  {image['ssim']:.4f}  {image['name']}")
@@ -42,14 +41,3 @@ class Eval(Hardware, UsesModel):
         if self.json:
             write_file(self.json, json.dumps(dict(schema=1, **metrics), indent=1))
         return 0
-
-    def scene_of_run(self) -> Path | None:
-        """The scene that config.yaml in the run folder names; None is the built-in one."""
-        import yaml
-
-        file = self.folder() / "config.yaml"
-        try:
-            scene = yaml.safe_load(file.read_text())["scene"]
-        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-            raise SceneError(f"{file}: does not tell the model's scene; give its folder after the model") from error
-        return None if scene is None else Path(scene)

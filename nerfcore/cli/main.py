@@ -17,6 +17,7 @@ from nerfcore.cli.export import Export
 from nerfcore.cli.options import INTERRUPTED
 from nerfcore.cli.render import Render
 from nerfcore.cli.train import Train
+from nerfcore.cli.view import View
 from nerfcore.errors import NerfcoreError
 
 
@@ -29,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
         try:
             command = tyro.cli(
-                Train | Eval | Render | Export | Convert | Build | Doctor | Bench, prog="nerfcore", args=argv,
-                description="Trains radiance fields on photographs, and renders, scores and exports them.",
+                Train | View | Eval | Render | Export | Convert | Build | Doctor | Bench, prog="nerfcore", args=argv,
+                description="Trains radiance fields on photographs, and shows, renders, scores and exports them.",
                 config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff),
             )
             return command.run()

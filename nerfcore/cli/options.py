@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from nerfcore.errors import SceneError
+
 INTERRUPTED = 130  # exit status: what shells report for a program that Ctrl-C ended
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -38,3 +40,25 @@ class Hardware:
     """Where tensors live; auto takes the GPU if there is one."""
     backend: Backend = "auto"
     """Which implementation of the operations runs; auto takes the compiled kernels if they can be built."""
+
+
+@dataclass(kw_only=True)
+class Serves:
+    """Where the viewer listens."""
+
+    host: str = "127.0.0.1"
+    """Address that the viewer listens at; 0.0.0.0 lets other machines in, and nothing asks them who they are."""
+    port: int = 8080
+    """Port of the viewer; if it is taken, one of the next."""
+
+
+def scene_of_run(folder: Path) -> Path | None:
+    """The scene that config.yaml in a run folder names; None is the built-in one."""
+    import yaml
+
+    file = folder / "config.yaml"
+    try:
+        scene = yaml.safe_load(file.read_text())["scene"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise SceneError(f"{file}: does not tell the model's scene; give its folder after the model") from error
+    return None if scene is None else Path(scene)

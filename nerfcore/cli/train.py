@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, Suppress
 
-from nerfcore.cli.options import INTERRUPTED, Backend, Device, ScenePath
+from nerfcore.cli.options import INTERRUPTED, Backend, Device, ScenePath, Serves
 from nerfcore.training.config import TrainConfig
 
 
@@ -36,6 +36,12 @@ class Train(TrainConfig):
     """Also write video.mp4, a flight around the scene."""
     mesh: bool = False
     """Also write mesh.glb."""
+    view: bool = False
+    """Show the training in the browser while it goes on, and the result until Ctrl-C."""
+    host: str = Serves.host
+    """Address that the viewer listens at; 0.0.0.0 lets other machines in, and nothing asks them who they are."""
+    port: int = Serves.port
+    """Port of the viewer; if it is taken, one of the next."""
     print_config: bool = False
     """Print the settings as YAML and stop."""
 
@@ -50,10 +56,18 @@ class Train(TrainConfig):
             return 0
 
         import nerfcore
-        from nerfcore.cli.console import TrainingDisplay
+        from nerfcore.cli.console import TrainingDisplay, words
+        from nerfcore.cli.view import stay
 
+        live = self._live_view(out) if self.view else None
         with TrainingDisplay() as display:
-            run = nerfcore.train(self.scene, out, resume=self.resume, on_progress=display, **settings)
+
+            def tell(progress) -> None:
+                display(progress)
+                if live is not None:
+                    live.show(progress, words(progress))
+
+            run = nerfcore.train(self.scene, out, resume=self.resume, on_progress=tell, before_step=live, **settings)
         if run.interrupted:
             print(f"Saved at step {display.last.step}; go on with: {self.resuming(out)}")
             return INTERRUPTED
@@ -65,7 +79,19 @@ class Train(TrainConfig):
         if self.mesh:
             nerfcore.export_mesh(run.model, out / "mesh.glb")
         self._summary(run.metrics, out)
+        if live is not None:
+            stay(live.viewer)
         return 0
+
+    def _live_view(self, out: Path):
+        from functools import partial
+
+        from nerfcore.applications.view import LiveView
+        from nerfcore.cli.view import say_where
+        from nerfcore.viewer.server import Viewer
+
+        open_viewer = partial(Viewer, host=self.host, port=self.port)
+        return LiveView(out, open_viewer, lambda viewer: say_where(viewer, self.port))
 
     def resuming(self, out: Path) -> str:
         """The command line that goes on with this run."""

@@ -53,6 +53,7 @@ def train(
     *,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    before_step: Callable[[Trainer], None] | None = None,
     **settings,
 ) -> Run:
     """Fits a field to a scene and, if ``out`` is given, leaves a run folder there.
@@ -61,7 +62,8 @@ def train(
     :class:`~nerfcore.training.config.TrainConfig`, such as ``minutes`` or ``steps`` (default 5 minutes),
     ``downscale``, ``preset``, ``seed``, ``device``, ``backend``. resume: go on from the checkpoint in ``out``; minutes
     already spent count.
-    on_progress is called about twice a second. Ctrl-C saves a checkpoint and returns with ``interrupted``.
+    on_progress is called about twice a second; before_step before each step, when the field may be looked at. Ctrl-C
+    saves a checkpoint and returns with ``interrupted``.
 
     Raises SceneError, OutputError, ModelError, BackendError: one sentence each.
     """
@@ -89,7 +91,7 @@ def train(
     try:
         if resume:
             run.history = _restore(trainer, out)
-        _fit(trainer, run, tell)
+        _fit(trainer, run, tell, before_step or (lambda trainer: None))
     except KeyboardInterrupt:
         run.interrupted = True
     except (OutputError, SceneError):  # a pool that the disk has no room for any more; a broken photograph
@@ -161,10 +163,13 @@ def pick_device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def _fit(trainer: Trainer, run: Run, tell: Callable[[Progress], None]) -> None:
+def _fit(
+    trainer: Trainer, run: Run, tell: Callable[[Progress], None], before_step: Callable[[Trainer], None]
+) -> None:
     reported = saved = time.perf_counter()
     rays, samples = trainer.rays, trainer.samples
     while trainer.fraction < 1:
+        before_step(trainer)
         trainer.step()
         now = time.perf_counter()
         if now - reported > REPORT_SECONDS:
