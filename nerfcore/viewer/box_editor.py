@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,12 @@ class BoxEditor:
         self.box = self.given.copy()
         gui = client.gui
         self.shown = gui.add_checkbox("Show box", False, hint="Drag the arrows of its two corners.")
-        step = float(f"{(self.given[1] - self.given[0]).max() / 1000:.0e}")
-        self.rows = [
-            gui.add_vector3(name, tuple(end), step=step) for name, end in zip(("Low", "High"), self.given, strict=True)
-        ]
+        step = 10.0 ** math.floor(math.log10((self.given[1] - self.given[0]).max() / 100))
+        self.digits = 1 - round(math.log10(step))  # of the rows, after the point
+        self.rows = [gui.add_vector3(name, (0.0, 0.0, 0.0), step=step) for name in ("Low", "High")]
         self.size = gui.add_markdown("")
         self.arguments = gui.add_text("Arguments", "", hint="Copy them behind nerfcore train, or save them.")
-        save, reset = gui.add_button("Save as box.txt"), gui.add_button("Reset")
+        save, reset = gui.add_button("Save as box.txt"), gui.add_button("Reset", color="gray")
         self.edges = client.scene.add_line_segments(
             "/box", self._edges(), COLOR, thickness=2.0, thickness_units="screen", visible=False
         )
@@ -61,7 +61,7 @@ class BoxEditor:
         with self.client.atomic():
             self.edges.points = self._edges()
             for end in range(2):
-                self.rows[end].value = tuple(self.box[end].tolist())
+                self.rows[end].value = tuple(self.box[end].round(self.digits).tolist())
                 self.handles[end].position = tuple(self.unit * self.box[end])
             self.size.content = f"{size} world units"
             self.arguments.value = box_arguments(self.box)

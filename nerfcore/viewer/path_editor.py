@@ -51,8 +51,8 @@ class PathEditor:
         self._playing, self._nodes = Event(), []
         add, replace, remove = (
             gui.add_button("Add keyframe", hint="What you see now, behind the chosen keyframe.", icon="plus"),
-            gui.add_button("Replace keyframe", hint="The chosen one, by what you see now."),
-            gui.add_button("Remove keyframe", hint="The chosen one."),
+            gui.add_button("Replace keyframe", hint="The chosen one, by what you see now.", color="gray"),
+            gui.add_button("Remove keyframe", hint="The chosen one.", color="gray"),
         )
         self.choice = gui.add_dropdown("Keyframe", ("none",), hint="Choose one to look at it; a click on it does too.")
         self.seconds = gui.add_number("Seconds", 5.0, min=0.5, max=600.0, step=0.5)
@@ -61,7 +61,7 @@ class PathEditor:
         self.size = gui.add_dropdown("Video", list(SIZES), initial_value="1280 × 720", hint="Pixels of the video.")
         self.play = gui.add_button("Play", icon="player-play")
         self.file = gui.add_text("File", "camera_path.json", hint="In the run folder; nerfcore render --path reads it.")
-        save, load = gui.add_button("Save"), gui.add_button("Load")
+        save, load = gui.add_button("Save"), gui.add_button("Load", color="gray")
         add.on_click(lambda _: self._change(self.keyframes.add, self._shot()))
         replace.on_click(lambda _: self.keyframes.shots and self._change(self.keyframes.replace, self._shot()))
         remove.on_click(lambda _: self.keyframes.shots and self._change(self.keyframes.remove))

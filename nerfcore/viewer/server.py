@@ -48,6 +48,7 @@ MAX_POINTS = 100_000
 MAX_CAMERAS = 300  # drawn; of more, evenly chosen ones are
 THUMBNAIL_SIDE = 96  # pixels
 DEPTH_SIDE = 256  # pixels of the depths that hide what lies behind the model
+CAMERAS_HINT = "Of the photos: blue in training, orange held out. Click one to look through it."
 CAMERA_COLOR, HELD_OUT_COLOR, POINT_COLOR = (40, 110, 200), (215, 120, 30), (90, 90, 110)
 
 
@@ -115,6 +116,7 @@ class Viewer:
             lambda view, outdated: paint(view, content.render, content.photos, outdated),
             **({"looking": turns.looking} if turns else {}), failed=self._failed,
         )
+        warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # a browser may leave at any time
         with contextlib.redirect_stdout(io.StringIO()):  # it says in a frame what we say in a line
             self.server = viser.ViserServer(host, free_port(host, port), label="nerfcore", verbose=False)
         self.server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
@@ -264,7 +266,7 @@ class Session:
             self.note = gui.add_markdown("")
         names = [photo.name for photo in content.photos]
         with gui.add_folder("Scene"):
-            shown = gui.add_checkbox("Cameras", content.render is None, hint="Click a camera to look through it.")
+            shown = gui.add_checkbox("Cameras", content.render is None, hint=CAMERAS_HINT)
             shown.on_update(lambda _: self._set_visible("/cameras", shown.value))
             self.shown_cameras = shown
             if content.points is not None:
@@ -352,16 +354,19 @@ class Session:
 
 def free_port(host: str, port: int) -> int:
     """The first port from the given one on at which nothing listens. Raises NerfcoreError."""
+    if not 0 < port < 65536:
+        raise NerfcoreError(f"port {port} cannot be; give one from 1 to 65535, above 1023 without rights")
     try:
-        (family, _, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for candidate in range(port, min(port + PORTS_TRIED, 65536)):
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((address[0], candidate))
-                    return candidate
-                except OSError as error:
-                    reason = error
-        raise NerfcoreError(f"no port of {host} from {port} to {candidate} is free ({reason.strerror}); give another")
-    except (OSError, OverflowError) as error:
-        raise NerfcoreError(f"{host}:{port} is no address of this machine ({error}); give another --host") from error
+        (family, _, _, _, address), *_ = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NerfcoreError(f"{host} is no address ({error.strerror}); give another host") from error
+    reason = None
+    for candidate in range(port, min(port + PORTS_TRIED, 65536)):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address[0], candidate))
+                return candidate
+            except OSError as error:
+                reason = error.strerror
+    raise NerfcoreError(f"the viewer cannot listen at {host}, port {port} ({reason}), nor at the next; give others")

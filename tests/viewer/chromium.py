@@ -89,6 +89,16 @@ class Page:
         }})()"""
         self.click_at(*self.until(lambda: self.evaluate(script), f"{text!r} to be on the page"))
 
+    def choose(self, value: str, other: str) -> None:
+        """Opens the drop-down list that shows a value, and chooses another one."""
+        script = f"""(() => {{
+            const box = [...document.querySelectorAll("input")].find((e) => e.value === {value!r})
+                ?.getBoundingClientRect();
+            return box && [box.x + box.width / 2, box.y + box.height / 2];
+        }})()"""
+        self.click_at(*self.until(lambda: self.evaluate(script), f"a list that shows {value!r}"))
+        self.click(other, "[role=option]")
+
     def click_at(self, x: float, y: float) -> None:
         where = dict(x=x, y=y, button="left", clickCount=1)
         for event in ("mousePressed", "mouseReleased"):

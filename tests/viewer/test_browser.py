@@ -1,0 +1,161 @@
+"""The viewer in a headless Chromium, with a ball that is rendered in closed form."""
+
+import numpy as np
+import pytest
+import torch
+
+from nerfcore.cameras import look_at, orbit
+from nerfcore.viewer.pictures import View, paint
+from tests.conftest import absent
+from tests.viewer.ball import ball, photo
+from tests.viewer.chromium import Page, find_chromium
+
+pytest.importorskip("viser", reason="viewer: viser is not installed")
+SIZE = 1100, 600
+FREE = slice(150, 560), slice(20, 690)  # rows and columns that neither the controls nor a notice hides
+CLOSE = 3.0  # of 255, mean: what JPEG and the browser's resampling change
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory):
+    """A viewer, the page that shows it, and the page's session."""
+    if find_chromium() is None:
+        absent("chromium", "there is none here; set CHROMIUM")
+    from nerfcore.viewer.server import Content, Viewer
+
+    folder = tmp_path_factory.mktemp("viewer")
+    photos = [photo(pose, name=f"{i}.png") for i, pose in enumerate(orbit((0, 0, 0), 4.0, 0.4, 5))]
+    box = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+    points = torch.nn.functional.normalize(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+    def export(file, resolution):
+        file.write_text(str(resolution))
+        if file.suffix != ".glb":
+            raise ValueError("a mesh must end in .glb")
+        return f"{file.name}: done"
+
+    viewer = Viewer(Content("ball", photos, box, folder, points, ball, export), port=18180)
+    page = Page(viewer.url, folder / "profile", SIZE)
+    try:
+        page.until(lambda: viewer.sessions, "the page to connect", 90)
+        (session,) = viewer.sessions.values()
+        page.click_at(288, 82)  # the notice that there is no GPU
+        yield viewer, page, session
+    finally:
+        page.close()
+        viewer.close()
+
+
+def expected(session):
+    """The picture, rendered directly, of the camera that the browser says it has; a slow browser may draw, and ask for,
+    fewer pixels than it has."""
+    view = View(session.pose, session.fov_degrees, *SIZE, session.mode.value)
+    return paint(view, ball, session.content.photos).rgb.astype(float)
+
+
+def agrees(page, session):
+    """How far the screenshot is from the picture: the mean difference, of 255."""
+    return np.abs(page.screenshot().astype(float) - expected(session))[FREE].mean()
+
+
+def test_the_scene_is_drawn_as_it_is_rendered(window):
+    viewer, page, session = window
+    page.until(lambda: agrees(page, session) < CLOSE, "the picture", 60)
+    picture = page.screenshot()[FREE]
+    assert np.ptp(picture.reshape(-1, 3), axis=0).min() > 60  # a ball, not a plain page
+    assert not page.complaints
+
+
+def test_the_camera_goes_where_it_is_put_and_moves_with_the_mouse(window):
+    viewer, page, session = window
+    pose = look_at((-3.0, 2.0, 1.5), (0.1, 0.2, 0.0))
+    session.go_to(pose, 35.0)
+    page.until(lambda: torch.allclose(session.pose, pose, atol=1e-3), "the camera to be there")
+    assert session.fov_degrees == pytest.approx(35.0, abs=1e-3)
+    page.until(lambda: agrees(page, session) < CLOSE, "the picture from there")
+    page.drag((300, 300), (420, 330))
+    page.until(lambda: (session.pose[:, 3] - pose[:, 3]).norm() > 0.3, "the camera to move")
+    page.until(lambda: agrees(page, session) < CLOSE, "the picture from where it has moved")
+    assert not page.complaints
+
+
+def test_a_control_changes_the_picture(window):
+    viewer, page, session = window
+    page.until(lambda: agrees(page, session) < CLOSE, "the picture")
+    before = page.screenshot().astype(float)
+    page.choose("rgb", "distance")
+    page.until(lambda: session.mode.value == "distance", "the choice to arrive")
+    page.until(lambda: agrees(page, session) < CLOSE, "the distances")
+    assert np.abs(page.screenshot() - before)[FREE].mean() > 20
+    page.choose("distance", "rgb")
+    page.until(lambda: agrees(page, session) < CLOSE, "the colours again")
+    assert not page.complaints
+
+
+def test_cameras_and_box_are_drawn_over_the_picture(window):
+    viewer, page, session = window
+    session.go_to(look_at((-9.0, 0.0, 5.0), (0.0, 0.0, 0.0)), 50.0)
+    page.until(lambda: agrees(page, session) < CLOSE, "the picture")
+    before = page.screenshot().astype(float)
+    session.shown_cameras.value = True
+    page.until(lambda: np.abs(page.screenshot() - before)[FREE].mean() > 1, "cameras to be drawn")
+    session.shown_cameras.value = False
+    page.until(lambda: agrees(page, session) < CLOSE, "cameras to be gone")
+    session.box.shown.value = True
+    page.until(lambda: np.abs(page.screenshot() - before)[FREE].mean() > 0.2, "the box to be drawn")
+    session.box.move(np.array([[-2.0, 1.0, 0.0], [2.0, -1.0, 3.0]]))
+    assert session.box.arguments.value == "--box -2 -1 0 2 1 3" and session.box.rows[1].value == (2.0, 1.0, 3.0)
+    session.box.shown.value = False
+    assert not page.complaints
+
+
+def test_looking_through_a_photo_compares_with_it(window):
+    viewer, page, session = window
+    page.choose("0.png", "3.png")
+    taken = session.content.photos[3]
+    page.until(lambda: torch.allclose(session.pose, taken.pose, atol=1e-3), "the photo's camera")
+    page.choose("rgb", "error")
+    page.until(lambda: "3.png (in training)" in session.note.content, "the comparison")
+    page.choose("error", "rgb")
+    assert not page.complaints
+
+
+def test_a_path_is_made_played_saved_and_loaded(window):
+    from nerfcore.data.camera_path import read_camera_path
+
+    viewer, page, session = window
+    page.click("Path")
+    page.click("Save")
+    page.until(lambda: "at least two keyframes" in page.evaluate("document.body.innerText"), "the error")
+    for eye in ((4.0, 0.0, 1.0), (0.0, 4.0, 2.0)):
+        pose = look_at(eye, (0.0, 0.0, 0.0))
+        session.go_to(pose, 45.0)
+        page.until(lambda pose=pose: torch.allclose(session.pose, pose, atol=1e-3), "the camera to be there")
+        count = len(session.path.keyframes.shots)
+        page.click("Add keyframe")
+        page.until(lambda count=count: len(session.path.keyframes.shots) == count + 1, "the keyframe")
+    session.path.seconds.value = 0.5
+    page.click("Save")
+    file = session.content.folder / "camera_path.json"
+    page.until(file.exists, "the file")
+    path = read_camera_path(file)
+    assert len(path.shots) == 12 and len(path.keyframes) == 2
+    assert torch.allclose(path.shots[-1].pose.float(), pose, atol=1e-3) and (path.width, path.height) == (1280, 720)
+    session.go_to(look_at((-4.0, 0.0, 0.5), (0.0, 0.0, 0.0)), 45.0)
+    page.click("Play")
+    page.until(lambda: torch.allclose(session.pose, path.shots[-1].pose.float(), atol=1e-2), "the end of the path")
+    page.until(lambda: session.path.play.label == "Play", "playing to end")
+    page.click("Remove keyframe")
+    page.until(lambda: len(session.path.keyframes.shots) == 1, "one keyframe to be left")
+    page.click("Load")
+    page.until(lambda: len(session.path.keyframes.shots) == 2, "the keyframes of the file")
+    assert not page.complaints
+
+
+def test_export_says_what_it_did_or_why_not(window):
+    viewer, page, session = window
+    page.click("Mesh")
+    page.click("Export mesh")
+    page.until(lambda: "mesh.glb: done" in page.evaluate("document.body.innerText"), "the sentence on the mesh")
+    assert (session.content.folder / "mesh.glb").read_text() == "256"
+    assert not page.complaints
