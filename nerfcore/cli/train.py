@@ -69,6 +69,8 @@ class Train(TrainConfig):
 
             run = nerfcore.train(self.scene, out, resume=self.resume, on_progress=tell, before_step=live, **settings)
         if run.interrupted:
+            if live is not None and live.viewer is not None:
+                live.viewer.close()
             print(f"Saved at step {display.last.step}; go on with: {self.resuming(out)}")
             return INTERRUPTED
         if self.video:
@@ -80,6 +82,7 @@ class Train(TrainConfig):
             nerfcore.export_mesh(run.model, out / "mesh.glb")
         self._summary(run.metrics, out)
         if live is not None:
+            live.viewer.show_training(f"**{run.metrics['psnr']:.2f} dB** on held-out views", 1.0)
             stay(live.viewer)
         return 0
 

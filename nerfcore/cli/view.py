@@ -53,11 +53,12 @@ class View(Hardware, Serves):
 def say_where(viewer, port: int) -> None:
     """Prints where to look; port: the one that was asked for."""
     taken = f" (port {port} is taken)" if viewer.port != port else ""
-    print(f"Open {viewer.url} in a browser{taken}; Ctrl-C ends it.", flush=True)
+    print(f"Open {viewer.url} in a browser{taken}.", flush=True)
 
 
 def stay(viewer) -> None:
     """Waits for Ctrl-C, and closes the viewer."""
+    print(f"{viewer.url} stays open until Ctrl-C.", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -124,7 +124,7 @@ class PathEditor:
 
     def _save(self) -> None:
         try:
-            file = write_camera_path(self.path(), self.content.folder / self.file.value)
+            file = write_camera_path(self.path(), self.content.file(self.file.value))
         except NerfcoreError as error:
             self.session.tell("Not saved", str(error), failed=True)
         else:
@@ -132,7 +132,7 @@ class PathEditor:
 
     def _load(self) -> None:
         try:
-            path = read_camera_path(self.content.folder / self.file.value)
+            path = read_camera_path(self.content.file(self.file.value))
         except NerfcoreError as error:
             self.session.tell("Not loaded", str(error), failed=True)
             return
@@ -147,7 +147,7 @@ class PathEditor:
         @button.on_click
         def _(_) -> None:
             with self.session.working(button, "Video"):
-                path, out = self.path(), self.content.folder / file.value
+                path, out = self.path(), self.content.file(file.value)
                 done.content, bar.visible = "", True
                 try:
                     self.content.film(out, path, lambda at, total: setattr(bar, "value", 100 * at / total))
@@ -166,9 +166,10 @@ class PathEditor:
                 node.remove()
             self._nodes = []
             for i, shot in enumerate(shots):
+                color = CHOSEN_COLOR if i == self.keyframes.chosen else COLOR
                 node = scene.add_camera_frustum(
-                    f"/path/{i}", np.radians(shot.fov_degrees), 16 / 9, scale=0.15, thickness=0.006,
-                    color=CHOSEN_COLOR if i == self.keyframes.chosen else COLOR, **viser_of_pose(shot.pose, unit),
+                    f"/path/{i}", np.radians(shot.fov_degrees), 16 / 9, scale=0.15, thickness=2.0,
+                    thickness_units="screen", color=color, **viser_of_pose(shot.pose, unit),
                 )
                 node.on_click(lambda _, i=i: self._go_to(i))
                 self._nodes.append(node)

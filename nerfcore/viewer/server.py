@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import socket
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nerfcore.data.camera_path import CameraPath
-from nerfcore.errors import NerfcoreError
+from nerfcore.errors import NerfcoreError, OutputError
 from nerfcore.viewer.box_editor import BoxEditor
 from nerfcore.viewer.path_editor import PathEditor
 from nerfcore.viewer.pictures import (
@@ -43,6 +44,7 @@ except ImportError as error:
 
 PORTS_TRIED = 20
 CAMERAS_AWAY = 3.0  # viser units, from the middle of the box to a usual camera
+OVERVIEW_AWAY, FIRST_FOV = 7.0, 50.0  # viser units, degrees
 UPRIGHT = 0.85  # cosine to the world's axis below which the cameras' own up direction is taken
 MAX_POINTS = 100_000
 MAX_CAMERAS = 300  # drawn; of more, evenly chosen ones are
@@ -70,6 +72,13 @@ class Content:
     export: Callable[[Path, int], str] | None = None
     film: Callable[[Path, CameraPath, Callable[[int, int], None]], object] | None = None
 
+    def file(self, name: str) -> Path:
+        """Where a file of that name goes; raises OutputError for a name that leads out of the folder: it comes from a
+        browser."""
+        if not name.strip(" .") or name != Path(name).name or "\\" in name:
+            raise OutputError(f"{name!r} is not the name of a file; give one without folders, it goes to {self.folder}")
+        return self.folder / name
+
     @cached_property
     def unit(self) -> float:
         """viser units per world unit."""
@@ -88,6 +97,15 @@ class Content:
         mean = normalize(torch.stack([photo.pose[:, 1] for photo in self.photos]).mean(0), dim=0).double().numpy()
         axis = int(np.abs(mean).argmax())
         return np.sign(mean[axis]) * np.eye(3)[axis] if abs(mean[axis]) > UPRIGHT else mean
+
+    @cached_property
+    def camera_size(self) -> float:
+        """At which drawn cameras stand beside each other, viser units, in steps of 0.05."""
+        if len(self.drawn) < 2:
+            return 0.3
+        centres = torch.stack([photo.pose[:, 3] for photo in self.drawn])
+        nearest = torch.cdist(centres, centres).fill_diagonal_(math.inf).amin(1).median().item()
+        return min(max(round(0.7 * nearest * self.unit * 20), 1), 6) / 20
 
     @cached_property
     def thumbnails(self) -> dict[str, np.ndarray]:
@@ -121,7 +139,7 @@ class Viewer:
             self.server = viser.ViserServer(host, free_port(host, port), label="nerfcore", verbose=False)
         self.server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
         self.server.scene.set_up_direction(content.up)
-        self._start_at_a_photo()
+        self._set_first_camera()
         self.server.on_client_connect(self._connected)
         self.server.on_client_disconnect(self._disconnected)
 
@@ -146,20 +164,24 @@ class Viewer:
         with contextlib.redirect_stdout(io.StringIO()):
             self.server.stop()
 
-    def _start_at_a_photo(self) -> None:
+    def _set_first_camera(self) -> None:
+        """At the first photo of a model; a capture alone is seen from outside."""
         camera, content = self.server.initial_camera, self.content
-        middle = content.unit * content.box.mean(0).numpy()
-        camera.up = content.up
-        if content.photos:
-            photo = content.photos[0]
+        camera.up, camera.fov = content.up, np.radians(FIRST_FOV)
+        photo = content.photos[0] if content.photos else None
+        if photo is None or content.render is None:
+            away = np.ones(3) if photo is None else photo.pose[:, 2].numpy() + content.up
+            camera.look_at = content.unit * content.box.mean(0).numpy()
+            camera.position = camera.look_at + OVERVIEW_AWAY * away / np.linalg.norm(away)
+        else:
             camera.position = viser_of_pose(photo.pose, content.unit)["position"]
             camera.look_at = camera.position - CAMERAS_AWAY * photo.pose[:, 2].numpy()
             camera.fov = np.radians(fov_that_shows(photo.camera))
-        else:
-            camera.position, camera.look_at = middle + CAMERAS_AWAY, middle
 
     def _connected(self, client: viser.ClientHandle) -> None:
         self.sessions[client.client_id] = Session(self, client)
+        if client.client_id not in self.server.get_clients():  # it left meanwhile
+            self._disconnected(client)
 
     def _disconnected(self, client: viser.ClientHandle) -> None:
         self.worker.forget(client.client_id)
@@ -210,9 +232,9 @@ class Session:
 
     def look(self) -> None:
         """Wishes for a picture of what the browser's camera sees now."""
-        if self.content.render is None:
-            return
         camera = self.client.camera
+        if self.content.render is None or not min(camera.image_width, camera.image_height):
+            return
         shrink = min(1.0, self.largest.value / max(camera.image_width, camera.image_height))
         size = round(camera.image_width * shrink), round(camera.image_height * shrink)
         view = View(self.pose, self.fov_degrees, *size, self.mode.value, self.background.value)
@@ -272,7 +294,7 @@ class Session:
             if content.points is not None:
                 points = gui.add_checkbox("Sparse points", content.render is None)
                 points.on_update(lambda _: self._set_visible("/points", points.value))
-            size = gui.add_slider("Camera size", 0.05, 1.0, 0.05, 0.3)
+            size = gui.add_slider("Camera size", 0.05, 1.0, 0.05, content.camera_size)
             size.on_update(lambda _: self._resize_cameras(size.value))
             if names:
                 chosen = gui.add_dropdown("Look through", names)
@@ -285,7 +307,8 @@ class Session:
         for i, photo in enumerate(content.drawn):
             frustum = scene.add_camera_frustum(
                 f"/cameras/{i}", np.radians(fov_that_shows(photo.camera)), photo.camera.width / photo.camera.height,
-                scale=0.3, thickness=0.004, color=HELD_OUT_COLOR if photo.held_out else CAMERA_COLOR,
+                scale=content.camera_size, thickness=1.5, thickness_units="screen",
+                color=HELD_OUT_COLOR if photo.held_out else CAMERA_COLOR,
                 image=content.thumbnails.get(photo.name), **viser_of_pose(photo.pose, content.unit),
             )
             frustum.on_click(partial(lambda photo, _: self._look_through(photo), photo))
@@ -322,7 +345,7 @@ class Session:
             with self.working(button, "Export"), self.viewer.exporting:
                 done.content, bar.visible = "", True
                 try:
-                    done.content = content.export(content.folder / file.value, resolution.value)
+                    done.content = content.export(content.file(file.value), resolution.value)
                 finally:
                     bar.visible = False
 

@@ -93,6 +93,17 @@ def test_what_is_up_and_how_large_the_world_is_shown():
     assert Content("empty", [], box, Path()).unit > 0
 
 
+@pytest.mark.parametrize("name", ["../mesh.glb", "/tmp/mesh.glb", "", "a\\b.glb", ".."])
+def test_browsers_write_nowhere_but_in_the_folder(name):
+    pytest.importorskip("viser")
+    from nerfcore.viewer.server import Content
+
+    content = Content("ball", [], torch.tensor([[-1.0] * 3, [1.0] * 3]), Path("runs"))
+    assert content.file("mesh.glb") == Path("runs/mesh.glb")
+    with pytest.raises(NerfcoreError, match="not the name of a file"):
+        content.file(name)
+
+
 def test_content_of_a_scene_and_of_a_model():
     pytest.importorskip("viser")
     from nerfcore.applications.view import model_content, scene_content
