@@ -23,6 +23,7 @@ _HOME = {
     "export_mesh": "nerfcore.applications.export",
     "load": "nerfcore.training.run",
     "load_scene": "nerfcore.data",
+    "process": "nerfcore.sfm.process",
     "train": "nerfcore.training.run",
 }
 __all__ = list(_HOME)

@@ -13,11 +13,12 @@ PACKAGE = ROOT / "nerfcore"
 
 # Each part of the package, and the parts that it may import besides itself.
 BASE = {"errors", "types", "version"}
-ENGINE = BASE | {"_extension", "ops"}
+ENGINE = BASE | {"files", "_extension", "ops"}
 SCENES = ENGINE | {"cameras", "data", "synthetic"}
 MAY_IMPORT = {
     "errors": set(),
     "version": set(),
+    "files": {"errors"},
     "types": {"errors", "version"},
     "_toolchain": {"errors"},
     "_extension": {"errors", "_toolchain"},
@@ -28,12 +29,13 @@ MAY_IMPORT = {
     "cameras": BASE | {"_extension", "ops"},
     "data": ENGINE | {"cameras", "_toolchain"},
     "synthetic": ENGINE | {"cameras"},
+    "sfm": ENGINE | {"cameras", "data"},
     "fields": SCENES,
     "renderer": SCENES | {"fields"},
     "training": SCENES | {"fields", "renderer", "metrics"},
     "viewer": SCENES,
     "applications": SCENES | {"fields", "renderer", "metrics", "mesh", "training", "viewer"},
-    "cli": SCENES | {"fields", "renderer", "metrics", "mesh", "training", "viewer", "applications"},
+    "cli": SCENES | {"sfm", "fields", "renderer", "metrics", "mesh", "training", "viewer", "applications"},
 }
 FUSED = ("ngp",)
 C_LAYERS = ("core", "math", "kernels", "bindings")

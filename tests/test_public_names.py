@@ -22,6 +22,7 @@ PUBLIC_NAMES = [
     "export_mesh",
     "load",
     "load_scene",
+    "process",
     "train",
 ]
 

@@ -84,6 +84,27 @@ def counting(what: str):
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def stages():
+    """A bar for work in stages; gives the callback ``(stage, done, total)`` that moves it. Where there is no terminal,
+    a line tells when a stage begins."""
+    console = Console()
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task, current = bar.add_task("", total=None), None
+
+        def move(stage: str, done: int, total: int) -> None:
+            nonlocal current
+            if stage != current:
+                current = stage
+                bar.reset(task, description=stage)
+                if not console.is_terminal:
+                    console.print(stage, highlight=False, markup=False)
+            bar.update(task, completed=done, total=total)
+
+        yield move
+
+
 def print_table(rows: list[tuple[str, str]]) -> None:
     """Two aligned columns; long values are not broken, so that paths can be copied."""
     console, width = Console(highlight=False, markup=False, soft_wrap=True), max(len(name) for name, _ in rows)

@@ -15,6 +15,7 @@ from nerfcore.cli.doctor import Doctor
 from nerfcore.cli.evaluate import Eval
 from nerfcore.cli.export import Export
 from nerfcore.cli.options import INTERRUPTED
+from nerfcore.cli.process import Process
 from nerfcore.cli.render import Render
 from nerfcore.cli.train import Train
 from nerfcore.cli.view import View
@@ -30,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
         try:
             command = tyro.cli(
-                Train | View | Eval | Render | Export | Convert | Build | Doctor | Bench, prog="nerfcore", args=argv,
+                Train | Process | View | Eval | Render | Export | Convert | Build | Doctor | Bench, prog="nerfcore",
                 description="Trains radiance fields on photographs, and shows, renders, scores and exports them.",
+                args=argv,
                 config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff),
             )
             return command.run()

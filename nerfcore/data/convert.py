@@ -23,6 +23,7 @@ from nerfcore.data.images import image_size, read_grey, read_image
 from nerfcore.data.listing import DISTANCE_KEYS, FISHEYE_MODEL, PANORAMA_MODEL, RATIONAL_MODEL, Z_DEPTH_KEYS
 from nerfcore.data.photo import ignored_pixels
 from nerfcore.errors import OutputError
+from nerfcore.files import write_file
 
 POINTS_FILE = "sparse_pc.ply"
 DEPTH_KEYS = {"z_depth": Z_DEPTH_KEYS[0], "distance": DISTANCE_KEYS}
@@ -41,10 +42,17 @@ def convert_capture(
     if to not in WRITERS:
         raise ValueError(f"to must be one of {', '.join(WRITERS)}, got {to!r}")
     capture, out = read_capture(Path(path)), Path(out)
+    if out.is_dir() and any(out.iterdir()):
+        raise OutputError(f"{out}: is not empty; choose another folder")
+    write_capture(capture, out, to, on_photo)
+    return capture
+
+
+def write_capture(capture: Capture, out: Path, to: str, on_photo: Callable[[int, int], None] | None = None) -> None:
+    """The same for a capture that has been read, into a folder that may hold other things; photos that are in its
+    ``images`` already stay as they are."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise OutputError(f"{out}: is not empty; choose another folder")
         photos = []
         common = os.path.commonpath([os.path.abspath(entry.path.parent) for entry in capture.entries])
         for entry in capture.entries:
@@ -54,7 +62,6 @@ def convert_capture(
         WRITERS[to](capture, photos, out)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
-    return capture
 
 
 class _Photo:
@@ -68,7 +75,8 @@ class _Photo:
         self.name = (relative if entry.alpha is None else relative.with_suffix(".png")).as_posix()
         image = self._make_room("images", self.name)
         if entry.alpha is None:
-            shutil.copyfile(entry.path, image)
+            if not (image.exists() and image.samefile(entry.path)):
+                shutil.copyfile(entry.path, image)
         else:
             coverage = read_grey(entry.alpha, self.width, self.height, entry.path)
             iio.imwrite(image, np.dstack([read_image(entry.path)[:, :, :3], coverage]))
@@ -124,7 +132,7 @@ def _write_nerfstudio(capture: Capture, photos: list[_Photo], out: Path) -> None
                 frame[path] = copy
         frame["transform_matrix"] = [*photo.entry.pose.tolist(), [0.0, 0.0, 0.0, 1.0]]
         table["frames"].append(frame)
-    (out / "transforms.json").write_text(json.dumps(table, indent=1))
+    write_file(out / "transforms.json", json.dumps(table, indent=1))
 
 
 def _intrinsics(camera: Camera) -> dict:

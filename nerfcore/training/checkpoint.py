@@ -6,41 +6,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from nerfcore.errors import ModelError, OutputError
+from nerfcore.errors import ModelError
+from nerfcore.files import write_file
 
 SCHEMA = 1
 KEY = "nerfcore"
-
-
-def write_file(path: Path, content: bytes | str) -> None:
-    """Writes beside the target, flushes to disk, then renames: a kill at any moment leaves the old file whole.
-
-    Raises OutputError naming the path (no permission, full disk, not a folder).
-    """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        try:
-            beside.unlink(missing_ok=True)
-        except OSError:
-            pass
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); choose another --out or free space"
-        ) from error
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict) -> None:
