@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from nerfcore.errors import OutputError, SceneError
 
 PER_SECOND, FEWEST, MOST = 3, 50, 200  # frames, where no number is asked for
 JPEG_QUALITY = 95
+logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)  # it warns of every video that is stored turned
 
 
 def write_sharpest_frames(

@@ -164,10 +164,10 @@ def _vocabulary(project: Project) -> Path:
         features.data = np.resize(np.concatenate(samples), (WORDS * PER_WORD, 128))  # repeated where they are too few
         options = pycolmap.VisualIndex.BuildOptions()
         options.num_visual_words = WORDS
-        options.num_iterations, options.num_rounds, options.num_checks = 4, 1, 64
+        options.num_iterations, options.num_rounds, options.num_checks = 2, 1, 32  # rough will do
         options.num_threads = project.threads
         tree = pycolmap.VisualIndex.create(128, 64)
-        tree.build(options, features)
+        _watched(project, "vocabulary", lambda: 0, 1, lambda _: tree.build(options, features))
         beside = path.with_suffix(".writing")
         tree.write(beside)
         beside.replace(path)
@@ -211,11 +211,14 @@ def refine_centres(project: Project, model) -> None:
     taken = Counter(model.image(image_id).camera_id for image_id in model.reg_image_ids())
     if min(taken.values()) < SHARES_A_CENTRE:
         return
-    options = pycolmap.BundleAdjustmentOptions()
-    options.refine_principal_point = True
-    options.print_summary = False
+    options, config = pycolmap.BundleAdjustmentOptions(), pycolmap.BundleAdjustmentConfig()
+    options.refine_principal_point, options.print_summary = True, False
     options.ceres.solver_options.num_threads = project.threads
-    _watched(project, "adjustment", lambda: 0, 1, lambda _: pycolmap.bundle_adjustment(model, options))
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    for image_id in model.reg_image_ids():
+        config.add_image(image_id)
+    adjuster = pycolmap.create_default_bundle_adjuster(options, config, model)
+    _watched(project, "adjustment", lambda: 0, 1, lambda _: adjuster.solve())
     model.update_point_3d_errors()
 
 
