@@ -12,7 +12,6 @@ from nerfcore.cameras.alignment import Similarity
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Frame, Scene, StoredSplit, Views
-from nerfcore.errors import SceneError
 from nerfcore.metrics.image import psnr, ssim
 from nerfcore.renderer.model import Model, background_rgb
 from nerfcore.training.cameras import REFINE_UNTIL, CameraRefinement
