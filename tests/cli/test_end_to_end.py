@@ -14,6 +14,7 @@ import trimesh
 import nerfcore
 from nerfcore.cli.main import main
 from nerfcore.data.camera_path import CameraPath, Shot, write_camera_path
+from tests.data import captures
 
 NERFCORE = [sys.executable, "-m", "nerfcore.cli.main"]
 SMALL = ["--preset", "fast", "--downscale", "8", "--min-rays", "64", "--samples-per-step", "4096"]
@@ -75,6 +76,22 @@ def test_export_writes_a_mesh(trained, tmp_path):
     file = tmp_path / "mesh.ply"
     assert main(["export", str(trained), str(file), "--resolution", "24", "--iso", "0.1"]) == 0
     assert len(trimesh.load(file).faces)
+
+
+def test_a_scene_without_an_end_goes_the_whole_way(tmp_path):
+    """Photographs of noise, contracted: train, resume, eval, render, export."""
+    scene, out = captures.llff(tmp_path / "scene"), tmp_path / "run"
+    train = ["train", str(scene), "--out", str(out), "--bounds", "contracted", *SMALL[:2], "--samples-per-step", "2048"]
+    assert main([*train, "--steps", "10"]) == 0 and main([*train, "--steps", "20", "--resume"]) == 0
+    assert main(["eval", str(out), "--json", str(tmp_path / "scores.json")]) == 0
+    scores, metrics = (json.loads(file.read_text()) for file in (tmp_path / "scores.json", out / "metrics.json"))
+    assert metrics["steps"] == 20 and scores["psnr"] == pytest.approx(metrics["psnr"], abs=1e-3)
+    assert main(["render", str(out), "--frames", "1", "--stills", "1", "--lens", "orthographic"]) == 0
+    assert len(list((out / "render").glob("*.png"))) == 4 and (out / "render" / "video.mp4").is_file()
+    assert main(["export", str(out), str(tmp_path / "mesh.ply"), "--resolution", "16", "--iso", "1e-3"]) == 0
+    mesh, (low, high) = trimesh.load(tmp_path / "mesh.ply"), nerfcore.load(out).world_box.numpy()
+    cell = (high - low) / 15  # by half of which surfaces are closed outside
+    assert len(mesh.faces) and (mesh.bounds[0] > low - cell).all() and (mesh.bounds[1] < high + cell).all()
 
 
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
