@@ -91,7 +91,8 @@ def choose_box(entries: list[Entry], points: SparsePoints | None) -> Box:
     middle = 0.5 * (lowest + highest) if focus is None else focus
     half = MARGIN * max((highest - middle).max(), (middle - lowest).max())
     half = min(half, max(FARTHEST * usual, np.abs(centres - middle).max() * MARGIN))
-    return cube(middle, half, _cascades(half, nearest_seen(entries, points)))
+    nearest = nearest_seen(entries, points)
+    return cube(middle, half, _cascades(half, float(np.median(nearest)) if len(nearest) else 0.0))
 
 
 def focus_of(poses: Tensor) -> np.ndarray | None:
@@ -103,16 +104,16 @@ def focus_of(poses: Tensor) -> np.ndarray | None:
     return focus.numpy() if in_front.double().mean() > 0.75 else None
 
 
-def nearest_seen(entries: list[Entry], points: SparsePoints | None) -> float:
-    """A usual distance of what is nearest to a camera, by points or depths as in `choose_box`; 0 where neither is
-    known."""
-    if points is not None and len(points.xyz) >= MIN_POINTS:
-        few = torch.from_numpy(points.xyz[:: 1 + len(points.xyz) // 10_000])
-        some = torch.stack([entry.pose for entry in entries[:: 1 + len(entries) // 50]])
-        depth = -((few - some[:, None, :, 3]) * some[:, None, :, 2]).sum(-1)
-        near = depth.masked_fill(depth <= 0, math.inf).quantile(0.05, dim=1)
-        return float(near[near.isfinite()].median()) if near.isfinite().any() else 0.0
-    return float(np.median([entry.near_far[0] for entry in entries if entry.near_far] or [0.0]))
+def nearest_seen(entries: list[Entry], points: SparsePoints | None) -> np.ndarray:
+    """[M]: the distances of what is nearest to each of (at most 500) cameras, by points or depths as in `choose_box`;
+    none where neither is known."""
+    if points is None or len(points.xyz) < MIN_POINTS:
+        return np.array([entry.near_far[0] for entry in entries if entry.near_far])
+    few = torch.from_numpy(points.xyz[:: 1 + len(points.xyz) // 2000])
+    some = torch.stack([entry.pose for entry in entries[:: 1 + len(entries) // 500]])
+    depth = -((few - some[:, None, :, 3]) * some[:, None, :, 2]).sum(-1)
+    near = depth.masked_fill(depth <= 0, math.inf).quantile(0.05, dim=1)
+    return near[near.isfinite()].numpy()
 
 
 def _seen(entries: list[Entry], points: SparsePoints | None) -> np.ndarray | None:

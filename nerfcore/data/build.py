@@ -56,7 +56,7 @@ def build_scene(
         name=root.resolve().name, root=root, train=parts["train"], val=parts.get("val"), test=parts["test"],
         transform=box.transform, cascades=box.cascades, has_alpha=channels == 4, split_rule=capture.split_rule,
         points=None if capture.points is None else torch.from_numpy(capture.points.xyz).float(),
-        nearest=nearest_seen(capture.entries, capture.points) or None,
+        nearest=min(nearest_seen(capture.entries, capture.points).tolist(), default=None),
     )
 
 

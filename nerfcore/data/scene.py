@@ -150,7 +150,7 @@ class Scene:
     val is None where nothing but the test views was set aside. cascades: number of nested occupancy grids that suit it;
     the last spans the whole box, each lower one has half the side about the same centre. split_rule says in words which
     views are held out. points [N, 3] float32: what a reconstruction found of the surfaces, world; None without one.
-    nearest: a usual distance of what is nearest to a camera, world units; None where nothing says so.
+    nearest: distance of what is nearest to any camera, world units; None where nothing says so.
     """
 
     name: str

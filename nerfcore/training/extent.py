@@ -12,7 +12,7 @@ from nerfcore.data.scene import Scene
 from nerfcore.errors import NerfcoreError
 
 NEAR = 0.05  # sides of the core, where nothing is known of what is nearest to the cameras
-NEAR_SHARE = 0.5  # of the usual distance of what is nearest
+NEAR_SHARE = 0.5  # of the distance of what is nearest
 AROUND, FEW = 1.2, 0.05  # more than a few places beyond a cube so many times as large as the core are a background
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nerfcore.cameras import Camera, look_at
-from nerfcore.data.bounds import MAX_CASCADES, as_instant_ngp, choose_box, instant_ngp_box
+from nerfcore.data.bounds import MAX_CASCADES, as_instant_ngp, choose_box, instant_ngp_box, nearest_seen
 from nerfcore.data.capture import Box, Entry, SparsePoints
 from nerfcore.data.scene import SceneTransform
 from tests.data import captures
@@ -108,3 +108,14 @@ def test_aabb_is_a_box_of_the_world():
     box = instant_ngp_box(dict(aabb=[[1, 2, 3], [3, 6, 4]]), "transforms.json")
     world = torch.tensor([[0.0, 2.0, 1.5], [4.0, 6.0, 5.5]])  # the cube about the same middle
     assert torch.allclose(box.transform.world_box, world) and box.cascades == 1
+
+
+def test_what_is_nearest_by_depths_and_by_points(tmp_path):
+    """A wall 10 before cameras in a row, points behind them, and a few outliers at their feet."""
+    eyes = MIDDLE + np.linspace(-1, 1, 5)[:, None] * [1, 0, 0]
+    photos = entries(eyes, eyes + [0, 1, 0], tmp_path, (4.0, 20.0))
+    assert nearest_seen(photos, None).tolist() == [4.0] * 5
+    wall = MIDDLE + np.random.default_rng(0).uniform(-3, 3, (300, 3)) * [1, 0, 1] + [0, 10, 0]
+    points = cloud(np.concatenate([wall, wall - [0, 30, 0], eyes + [0, 0.1, 0]]))
+    assert nearest_seen(photos, points) == pytest.approx([9.8] * 5, rel=0.05)
+    assert nearest_seen(entries(eyes, eyes + [0, 1, 0]), None).size == 0
