@@ -24,7 +24,7 @@ MIN_VOTES = 30
 
 def share_beyond(scene: Scene, low: Tensor, high: Tensor) -> float | None:
     """Of places in training photographs whose distance can be told, the share that lies outside a box of the world,
-    given by its corners [3]; None where too few can.
+    given by its corners [3], with the cameras in it; None where too few can, and of parallel rays.
 
     A patch is looked for in two other views at distances of every pixel of parallax, out to infinity (a plane sweep,
     Collins 1996). It counts where the best distance outside explains it clearly better than any inside, or the reverse.
@@ -34,6 +34,8 @@ def share_beyond(scene: Scene, low: Tensor, high: Tensor) -> float | None:
     poses, photo = scene.train.poses, functools.cache(functools.partial(_small_and_grey, scene))
     for index in range(0, len(poses), max(1, len(poses) // VIEWS)):
         camera, image = photo(index)
+        if not camera.lens.is_central:
+            return None
         axes, origin = poses[index, :, :3].T, poses[index, :, 3]
         reach = _exit(low, high, origin, -axes[2]).item()
         others = _partners(poses, index, BASELINE * reach)

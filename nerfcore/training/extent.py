@@ -13,6 +13,7 @@ from nerfcore.errors import NerfcoreError
 
 NEAR = 0.05  # sides of the core, where nothing is known of what is nearest to the cameras
 NEAR_SHARE = 0.5  # of the distance of what is nearest
+IN_ONE_PLACE = 1e-3  # of the smallest cascade: cameras less far apart say nothing about the size of things
 AROUND, FEW = 1.2, 0.05  # more than a few places beyond a cube so many times as large as the core are a background
 
 
@@ -38,7 +39,9 @@ def core_of(scene: Scene) -> Core:
         nearest = scene.nearest * scene.transform.scale
     looks_in = focus_of(scene.train.poses) is not None
     middle = torch.full((3,), 0.5, dtype=torch.float64) if looks_in else centres.mean(0)
-    side = 2 * (centres - middle).abs().max().item()
+    side, smallest = 2 * (centres - middle).abs().max().item(), 0.5 ** (scene.cascades - 1)
+    if side < IN_ONE_PLACE * smallest:
+        side = smallest
     if nearest is not None and not looks_in:
         side = max(side, 2 * nearest)
     near = NEAR if nearest is None else min(NEAR_SHARE * nearest / side, NEAR_SHARE)

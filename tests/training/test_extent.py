@@ -48,6 +48,11 @@ def test_the_core_of_cameras_that_look_the_same_way_ends_at_what_is_nearest(near
     assert near == pytest.approx({10.0: 5.0, 1.0: 0.5, None: 0.3}[nearest])
 
 
+def test_the_core_of_cameras_in_one_place_is_the_smallest_cascade():
+    _, side = world_core(scene(RING[:1].expand(4, 3), -RING[:4]))
+    assert side == pytest.approx(16 / 4)
+
+
 def test_contraction_is_chosen_where_cameras_leave_the_box_or_do_not_look_in(monkeypatch):
     monkeypatch.setattr(extent, "share_beyond", lambda *_: None)
     inward = scene(RING, (0.0, 0.0, 0.0))
@@ -81,7 +86,7 @@ def test_contraction_is_chosen_where_points_tell_of_a_background(monkeypatch, fa
 
 
 def test_cells_beyond_the_core_are_about_a_pixel_wide():
-    """Of a wall straight before cameras, in contracted space, where one is a quarter of what the core's is to its half."""
+    """Contracted space is as wide as four halves of the core, at whose face a pixel is a half over the focal length."""
     given = scene(SHELF, SHELF + torch.tensor([0.0, 1.0, 0.0]), nearest=10.0)
     assert finest_resolution(given, core_of(given)) == pytest.approx(4 * CAMERA.fl_x, rel=0.02)
 
