@@ -4,7 +4,7 @@ Writes N photographs of 12 megapixels into a temporary folder, trains on them in
 the system counted of that process: the most memory that it had, what of it was its own, and what were pages of files
 (the program, and the pool, which the system may take back at any time). Photographs are a few pictures under N names
 (hard links): decoding them costs what N pictures cost, and they take the disk of a few. The one that is held out has a
-quarter of the width, because pictures of such nonsense, fog all over, take long. Their quality means nothing;
+sixteenth of the width, because pictures of such nonsense, fog all over, take long. Their quality means nothing;
 tests/training/test_pooled_training.py looks at that. The pool needs its space in --folder.
 """
 
@@ -48,12 +48,12 @@ def write_photos(folder: Path, count: int, shape: tuple[int, int]) -> None:
     names = [f"{i:05}.jpg" for i in range(count)]
     for i, name in enumerate(names):
         os.link(folder / f"noise_{i % DISTINCT}.jpg", folder / name)
-    iio.imwrite(folder / "held_out.jpg", iio.imread(folder / names[-1])[::4, ::4])
+    iio.imwrite(folder / "held_out.jpg", iio.imread(folder / names[-1])[::16, ::16])
     frames = [
         dict(file_path=name, transform_matrix=pose.tolist(), fl_x=0.9 * shape[1] + 1e-3 * i, k1=0.02, k2=-0.01)
         for i, (name, pose) in enumerate(zip(names, poses, strict=True))
     ]
-    frames.append(frames[-1] | dict(file_path="held_out.jpg", fl_x=0.225 * shape[1]))
+    frames.append(frames[-1] | dict(file_path="held_out.jpg", fl_x=0.9 * shape[1] / 16))
     listed = dict(camera_model="OPENCV", frames=frames, train_filenames=names, test_filenames=["held_out.jpg"])
     (folder / "transforms.json").write_text(json.dumps(listed))
 
@@ -92,8 +92,8 @@ def measure(options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="big-scene-") as name:
         folder = Path(name)
         write_photos(folder, options.photos, shape)
-        memory = 1e-4 if options.quick else None
-        settings = dict(minutes=options.minutes, memory=memory, pool=options.pool, device="cpu")
+        budget = dict(steps=3, memory=1e-4) if options.quick else dict(minutes=options.minutes)
+        settings = dict(budget, pool=options.pool, device="cpu")
         words = [sys.executable, __file__, "--one", name, json.dumps(settings)]
         process, peaks = subprocess.Popen(words, stdout=subprocess.PIPE, text=True), dict.fromkeys(COUNTERS, 0)
         watcher = threading.Thread(target=watch, args=(process, peaks))
@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pool", type=float, default=8.0, help="GiB")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for photographs and pool")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--quick", action="store_true", help="small photographs: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="small photographs and three steps: to see that it works")
     parser.add_argument("--one", nargs=2, metavar=("SCENE", "SETTINGS"), help="one run in this process, as JSON")
     options = parser.parse_args(argv)
     if options.one:
@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
     require_kernels()
     figures = measure(options)
     if options.json:
-        write_json(options.json, header() | figures)
+        write_json(options.json, header() | dict(rows=[figures]))
     gib = {name: figures[name] / 2**30 for name in figures if name.endswith("_bytes") or name == "bytes_of_pixels"}
     for name, value in gib.items():
         print(f"{name:22} {value:8.2f} GiB")

@@ -227,6 +227,25 @@ def test_scene_without_an_end(kernels, tmp_path, monkeypatch, capsys):
     assert json.loads(out.read_text(encoding="utf-8"))["rows"] == result["rows"]
 
 
+def test_more_photographs_than_memory_holds(kernels, tmp_path):
+    out, names = tmp_path / "big.json", runpy.run_path(str(BENCHMARKS / "big_scene.py"))
+    small = ["--quick", "--photos", "12", "--pool", "0.001", "--folder", str(tmp_path)]
+    names["main"]([*small, "--json", str(out)])
+    (row,) = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert row["met"] and row["steps"] == 3 and 0 < row["pool_bytes"] <= 2**20
+    assert row["peak_bytes"] >= row["stages"]["training"]["peak_bytes"] >= row["stages"]["ready"]["peak_bytes"] > 2**26
+    assert row["peak_private_bytes"] > row["peak_mapped_bytes"] > 0 and [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+def test_depth_maps_with_few_photographs(kernels, tmp_path, capsys):
+    out, names = tmp_path / "depth.json", runpy.run_path(str(BENCHMARKS / "depth.py"))
+    small = ["--views", "2", "--steps", "2", "--downscale", "8", "--seeds", "3", "--weights", "0.1"]
+    names["main"]([*small, "--json", str(out)])
+    (row,) = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert row["weight"] == 0.1 and row["distance_error"] > 0 and row["psnr"] > 0
+    assert "weight 0.1, seed 3: psnr" in capsys.readouterr().out
+
+
 def test_performance_page(kernels, tmp_path, capsys):
     import growth
     import peers

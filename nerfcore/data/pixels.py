@@ -67,7 +67,7 @@ class PixelSampler:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the pixels and the tables."""
+        """Memory that drawing takes, beside that of the split."""
         return self.source.nbytes
 
     @property
@@ -93,6 +93,7 @@ class PixelTable:
         self.pixel_bytes = split.pixels.view(torch.uint8).to(device)  # not every gather of PyTorch takes uint16
         self.drawn = None if split.ignore_mask is None else torch.nonzero(~split.ignore_mask).squeeze(1).to(device)
         self.measured = None if split.measured is None else split.measured.to(device)
+        self.of_split = {t.data_ptr() for t in (split.pixels, split.measured) if t is not None}
         self.offsets = split.offsets.to(device)
         cameras = list(dict.fromkeys(frame.camera for frame in split.frames))
         ends = list(accumulate(camera.width * camera.height for camera in cameras))
@@ -125,9 +126,9 @@ class PixelTable:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the pixels and the tables."""
+        """Memory of all that is not the split's own."""
         tensors = self.pixel_bytes, self.drawn, self.directions, self.origins, self.measured
-        return sum(t.nbytes for t in tensors if t is not None)
+        return sum(t.nbytes for t in tensors if t is not None and t.data_ptr() not in self.of_split)
 
 
 def table_bytes(cameras: Iterable[Camera]) -> int:

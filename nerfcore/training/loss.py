@@ -96,10 +96,10 @@ def stopped_elsewhere(weights: Tensor, samples: Samples, distance: Tensor) -> Te
 
     ``1 - sum w_i (1 - e_i)`` with ``e_i = min(|t_i / distance - 1|, 1)``: the mean distance between where a ray ends
     and where it should, relative to the latter and at most 1, which is also what light that is not stopped costs. The
-    mean distance of a ray's end, which methods since Deng et al. 2022 (DS-NeRF) compare with the truth, may be right
-    where none of the light is stopped at the surface; this is the earth mover's distance to all of it there, which
-    leaves neither fog in front of it nor light that passes. A wrong measurement pulls no more than any other.
-    Differentiable in: weights.
+    mean of where a ray ends, as pictures of distance show it, may be right where no light is stopped at the surface;
+    this is the earth mover's distance from the weights to all of them there, in the place of the Kullback-Leibler
+    divergence of DS-NeRF (Deng et al. 2022, section 4) and of the squares of URF (Rematas et al. 2022, section 4.2): it
+    has no width to choose, and a wrong measurement pulls no more than any other. Differentiable in: weights.
     """
     known = distance > 0
     ray = samples.ray_indices

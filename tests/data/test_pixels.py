@@ -46,7 +46,7 @@ def test_rays_that_do_not_start_at_the_camera(ngp):
     nearest = (origin - rays.origin[:, None]).norm(dim=-1).min(dim=1)
     assert nearest.values.max() < 1e-5
     assert torch.allclose(torch.cat([r.direction for r in all_rays])[nearest.indices], rays.direction, atol=1e-5)
-    assert sampler.nbytes == sampler.source.pixel_bytes.nbytes + 2 * 12 * 16 * 3 * 4
+    assert sampler.nbytes == 2 * 12 * 16 * 3 * 4 and scene.train.nbytes == 8 * 12 * 16 * 3
     boxed, *_ = PixelSampler(replace(scene.train, frames=frames), transform=scene.transform).sample(
         200, torch.Generator().manual_seed(0)
     )
