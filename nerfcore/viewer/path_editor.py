@@ -66,7 +66,8 @@ class PathEditor:
         replace.on_click(lambda _: self.keyframes.shots and self._change(self.keyframes.replace, self._shot()))
         remove.on_click(lambda _: self.keyframes.shots and self._change(self.keyframes.remove))
         self.choice.on_update(self._choose)
-        self.loop.on_update(lambda _: self._draw())
+        for control in (self.loop, self.size):
+            control.on_update(lambda _: self._draw())
         self.play.on_click(lambda _: self._play())
         save.on_click(lambda _: self._save())
         load.on_click(lambda _: self._load())
@@ -158,7 +159,8 @@ class PathEditor:
     def _draw(self) -> None:
         """The list, the keyframes and the line through them."""
         shots, unit, scene = self.keyframes.shots, self.content.unit, self.client.scene
-        names = [str(i) for i in range(1, len(shots) + 1)] or ["none"]
+        width, height = SIZES[self.size.value]
+        aspect, names = width / height, [str(i) for i in range(1, len(shots) + 1)] or ["none"]
         with self.client.atomic():
             self.choice.options = names
             self.choice.value = names[max(self.keyframes.chosen, 0)]
@@ -168,7 +170,7 @@ class PathEditor:
             for i, shot in enumerate(shots):
                 color = CHOSEN_COLOR if i == self.keyframes.chosen else COLOR
                 node = scene.add_camera_frustum(
-                    f"/path/{i}", np.radians(shot.fov_degrees), 16 / 9, scale=0.15, thickness=2.0,
+                    f"/path/{i}", np.radians(shot.fov_degrees), aspect, scale=0.15, thickness=2.0,
                     thickness_units="screen", color=color, **viser_of_pose(shot.pose, unit),
                 )
                 node.on_click(lambda _, i=i: self._go_to(i))

@@ -102,10 +102,10 @@ class Content:
     def camera_size(self) -> float:
         """At which drawn cameras stand beside each other, viser units, in steps of 0.05."""
         if len(self.drawn) < 2:
-            return 0.3
+            return 0.2
         centres = torch.stack([photo.pose[:, 3] for photo in self.drawn])
         nearest = torch.cdist(centres, centres).fill_diagonal_(math.inf).amin(1).median().item()
-        return min(max(round(0.7 * nearest * self.unit * 20), 1), 6) / 20
+        return min(max(round(0.4 * nearest * self.unit * 20), 1), 4) / 20
 
     @cached_property
     def thumbnails(self) -> dict[str, np.ndarray]:

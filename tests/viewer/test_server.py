@@ -4,6 +4,7 @@ import builtins
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from nerfcore.data.camera_path import Shot
 from nerfcore.errors import NerfcoreError
 from nerfcore.viewer.box_editor import EDGES, box_arguments, corners
 from nerfcore.viewer.path_editor import Keyframes
+from nerfcore.viewer.pictures import View, paint
 from tests.viewer.ball import ball, photo
 
 
@@ -140,26 +142,35 @@ def test_server_answers_on_loopback_only_and_ends():
         assert probe.connect_ex(("127.0.0.1", viewer.port)) != 0
 
 
-def test_train_view_hands_over_between_steps(tmp_path):
-    """`LiveView` in a real training, of a scene small enough."""
+def test_a_training_that_is_watched_is_the_same_to_the_bit(tmp_path):
+    """`LiveView` in a real training, of a scene small enough, beside a thread that looks all the time."""
     pytest.importorskip("viser")
     import nerfcore
     from nerfcore.applications.view import LiveView
 
-    seen = []
+    told, pictures = [], []
 
     class Window:
         """In place of a server."""
 
         def __init__(self, content, turns):
-            self.content = content
+            threading.Thread(target=self.look, args=(content, turns), daemon=True).start()
+
+        def look(self, content, turns):
+            pose = content.photos[0].pose
+            while not told or told[-1][0] != "evaluating":
+                with turns.looking():
+                    pictures.append(paint(View(pose, 50.0, 8, 8), content.render, content.photos))
 
         def show_training(self, text, fraction):
-            seen.append((text, fraction))
+            told.append((text, fraction))
 
     opened = []
     live = LiveView(tmp_path, Window, opened.append)
-    settings = dict(steps=20, downscale=8, preset="fast", min_rays=64, samples_per_step=2048)
-    run = nerfcore.train(None, None, before_step=live, on_progress=lambda p: live.show(p, p.stage), **settings)
-    assert len(opened) == 1 and opened[0].content.render is not None and run.metrics["steps"] == 20
-    assert seen[-1] == ("evaluating", 1.0) and not live.turns._training
+    settings = dict(steps=12, downscale=16, preset="fast", min_rays=64, samples_per_step=2048)
+    scene = nerfcore.load_scene(downscale=16)
+    watched = nerfcore.train(scene, None, before_step=live, on_progress=lambda p: live.show(p, p.stage), **settings)
+    alone = nerfcore.train(scene, None, **settings)
+    assert len(opened) == 1 and len(pictures) > 1 and told[-1] == ("evaluating", 1.0)
+    for name, value in alone.model.field.state_dict().items():
+        assert torch.equal(value, watched.model.field.state_dict()[name]), name
