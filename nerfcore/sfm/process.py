@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -153,13 +154,14 @@ def _check_room(out: Path, photographs: int) -> None:
 
 
 def _kinds(names: list[str], ordered: bool, matching: str) -> list[str]:
-    """The kinds of matching to try, in order. Photographs with numbered names are a sequence until they prove not to
-    be."""
+    """The kinds of matching to try, in order. Photographs whose names are numbered in order are a sequence until they
+    prove not to be."""
     if matching != "auto":
         return [matching]
     if len(names) <= FEW:
         return ["exhaustive"]
-    ordered = ordered or all(Path(name).stem[-1:].isdigit() for name in names)
+    numbers = [int(digits[-1]) for name in names if (digits := re.findall(r"\d+", Path(name).stem))]
+    ordered = ordered or (len(numbers) == len(names) and numbers == sorted(numbers))
     return [*(["sequential"] if ordered else []), "exhaustive" if len(names) <= MANY else "vocabulary"]
 
 

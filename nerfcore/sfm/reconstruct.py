@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nerfcore.data.bounds import FACING
 from nerfcore.errors import NerfcoreError
 
 MAX_SIDE = 1600  # pixels; larger photographs are reduced to look for features
@@ -26,7 +27,7 @@ SMALLEST_MODEL = 3  # photographs
 WORDS, PER_WORD = 6200, 39  # of the vocabulary: its size, and how many features pycolmap wants to see for each
 LOOP_PERIOD, LOOP_CANDIDATES = 2, 20  # each so many-th photograph of a sequence is matched with so many that look alike
 LOOKALIKES = 50  # matched with each photograph by vocabulary
-SHARES_A_CENTRE = 20  # photographs by one camera that are enough to tell where its lens's axis is
+SHARES_A_CENTRE = 20  # photographs by one camera that are enough to tell where its lens is centred
 SEED = 0
 QUIET = 3  # pycolmap's level of messages: what it has to say, its results say too
 POLL_SECONDS = 0.5
@@ -107,7 +108,8 @@ def find_features(project: Project) -> dict[str, int]:
             }
 
     images = project.images_by_name()
-    todo = [name for name in images if name not in counts()]
+    found = counts()
+    todo = [name for name in images if name not in found]
     if todo:
         _watched(project, "features", lambda: len(counts()), len(images), lambda token: pycolmap.extract_features(
             project.database, project.images, image_names=todo, extraction_options=options,
@@ -160,7 +162,7 @@ def _vocabulary(project: Project) -> Path:
         with project.open() as database:
             for image_id in ids:
                 features = database.read_descriptors(image_id).to_float()
-                samples.append(random.permutation(features.data)[: 1 + WORDS * PER_WORD // len(ids)])
+                samples.append(random.permutation(features.data.reshape(-1, 128))[: 1 + WORDS * PER_WORD // len(ids)])
         features.data = np.resize(np.concatenate(samples), (WORDS * PER_WORD, 128))  # repeated where they are too few
         options = pycolmap.VisualIndex.BuildOptions()
         options.num_visual_words = WORDS
@@ -205,18 +207,23 @@ def map_cameras(project: Project, mapping: str) -> list:
 
 
 def refine_centres(project: Project, model) -> None:
-    """Adjusts a model once more, with the point of the picture at which each camera's lens is centred, where it took so
-    many photographs that they tell."""
+    """Adjusts a model once more, with the point of the picture at which the lens is centred for cameras that took many
+    photographs; the others keep what was found. Photographs that all look the same way do not tell it from a turn."""
     pycolmap = require_pycolmap()
-    taken = Counter(model.image(image_id).camera_id for image_id in model.reg_image_ids())
-    if min(taken.values()) < SHARES_A_CENTRE:
+    images = [model.image(image_id) for image_id in model.reg_image_ids()]
+    taken = Counter(image.camera_id for image in images)
+    same_way = np.linalg.norm(np.mean([image.viewing_direction() for image in images], axis=0)) > FACING
+    if same_way or max(taken.values()) < SHARES_A_CENTRE:
         return
     options, config = pycolmap.BundleAdjustmentOptions(), pycolmap.BundleAdjustmentConfig()
     options.refine_principal_point, options.print_summary = True, False
     options.ceres.solver_options.num_threads = project.threads
     config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-    for image_id in model.reg_image_ids():
-        config.add_image(image_id)
+    for image in images:
+        config.add_image(image.image_id)
+    for camera_id, photographs in taken.items():
+        if photographs < SHARES_A_CENTRE:
+            config.set_constant_cam_intrinsics(camera_id)
     adjuster = pycolmap.create_default_bundle_adjuster(options, config, model)
     _watched(project, "adjustment", lambda: 0, 1, lambda _: adjuster.solve())
     model.update_point_3d_errors()

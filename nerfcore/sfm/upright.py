@@ -37,9 +37,9 @@ def upright(poses: Tensor, up: Tensor, points: Tensor, viewing_distance: float) 
     y = normalize(level, dim=0)
     rotation = torch.stack([torch.linalg.cross(y, z), y, z])
     focus = focus_of(poses)
-    origin = points.median(0).values if focus is None else torch.from_numpy(focus)
+    origin = (points @ rotation.T).median(0).values if focus is None else rotation @ torch.from_numpy(focus)
     scale = 1 / viewing_distance
-    return Similarity(scale, rotation, -scale * rotation @ origin)
+    return Similarity(scale, rotation, -scale * origin)
 
 
 def up_direction(poses: Tensor, up: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import imageio.v3 as iio
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
@@ -12,9 +13,9 @@ import torch
 import nerfcore
 from nerfcore.cameras.alignment import Similarity
 from nerfcore.cameras.poses import rotation_angle
-from nerfcore.cameras.trajectories import looked_at
 from nerfcore.cli.main import main
 from nerfcore.errors import NerfcoreError, OutputError, SceneError
+from nerfcore.sfm.process import _kinds
 
 
 @pytest.fixture
@@ -56,7 +57,8 @@ def test_the_world_is_put_right(processed):
     scene = nerfcore.load_scene(out)
     poses = torch.cat([scene.train.poses, scene.test.poses])
     assert poses[:, 2, 0].abs().max() < 0.02 and (poses[:, 2, 1] > 0).all()  # level, z up
-    assert looked_at(poses).norm() < 1e-4 and 0.7 < poses[:, :, 3].norm(dim=1).median() < 1.4
+    assert scene.points.median(0).values.abs().max() < 1e-5  # the cameras look too much the same way for another origin
+    assert 0.7 < poses[:, :, 3].norm(dim=1).median() < 1.4
 
 
 def test_what_is_told(processed):
@@ -106,17 +108,29 @@ def test_other_settings_want_another_folder(processed, pycolmap):
         nerfcore.process(photos, out, camera_model="PINHOLE")
 
 
-def test_an_interrupted_call_leaves_its_features(corner, tmp_path, pycolmap):
-    """Stopped when matching begins, it goes on from there."""
+def test_an_interrupted_call_leaves_frames_and_features(corner, tmp_path, pycolmap):
+    """Of a video, each of whose pictures lasts two frames; stopped when matching begins."""
+    photos, video, stages = sorted(corner[0].iterdir()), tmp_path / "walk.mp4", []
+    writer = imageio_ffmpeg.write_frames(str(video), (320, 240), fps=2, codec="libx264", quality=9)
+    writer.send(None)
+    for photo in photos:
+        for _ in range(2):
+            writer.send(iio.imread(photo).tobytes())
+    writer.close()
+
     def stop(stage, done, total):
+        stages.append(stage)
         if stage == "exhaustive matches":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        nerfcore.process(corner[0], tmp_path / "out", threads=1, on_progress=stop)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            nerfcore.process(video, tmp_path / "out", frames=9, threads=1, on_progress=stop)
+    assert list(dict.fromkeys(stages)) == ["frames", "features", "exhaustive matches"] and stages[-2:] == 2 * stages[-1:]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["colmap", "images"]
     with pycolmap.Database.open(tmp_path / "out" / "colmap" / "database.db") as database:
-        assert all(database.exists_keypoints(image.image_id) for image in database.read_all_images())
+        found = [database.exists_keypoints(image.image_id) for image in database.read_all_images()]
+    assert found == 9 * [True]
 
 
 def test_photographs_without_texture(tmp_path, pycolmap):
@@ -151,6 +165,17 @@ def test_a_full_disk_is_said_before_it_is_full(corner, tmp_path, monkeypatch, py
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 2**20))
     with pytest.raises(OutputError, match="1 MiB are free there and 9 MiB are needed"):
         nerfcore.process(corner[0], tmp_path / "out")
+
+
+@pytest.mark.parametrize(("count", "name", "tried"), [
+    (40, "IMG_{:04d}.jpg", ["exhaustive"]), (41, "IMG_{:04d}.jpg", ["sequential", "exhaustive"]), (41, "{}.jpg", ["exhaustive"]),
+    (301, "IMG_{:04d}.jpg", ["sequential", "vocabulary"]), (301, "{}.jpg", ["vocabulary"]),
+])
+def test_kinds_of_matching_that_are_tried(count, name, tried):
+    """By name, 10 comes before 9: such photographs are no sequence, unless they are frames of a video."""
+    names = sorted(name.format(i) for i in range(count))
+    assert _kinds(names, False, "auto") == tried and _kinds(names, True, "exhaustive") == ["exhaustive"]
+    assert _kinds(names, True, "auto")[0] == ("exhaustive" if count <= 40 else "sequential")
 
 
 @pytest.mark.parametrize("words", [dict(matching="guess"), dict(mapping="guess"), dict(camera_model="MINE"), dict(frames=1)])

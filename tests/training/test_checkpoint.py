@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import nerfcore
+from nerfcore import files
 from nerfcore.errors import ModelError, OutputError
-from nerfcore.training import checkpoint
 from nerfcore.training.checkpoint import read_tensors, write_file, write_tensors
 
 SMALL = dict(preset="fast", downscale=8, samples_per_step=2048, min_rays=64, occupancy_resolution=32, device="cpu")
@@ -97,7 +97,7 @@ class FullDisk:
 def test_a_full_disk_is_an_output_error_and_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "x.nerf"
     write_tensors(path, {"a": torch.ones(3)}, {})
-    monkeypatch.setattr(checkpoint, "open", lambda *a, **k: FullDisk(builtins.open(*a, **k)), raising=False)
+    monkeypatch.setattr(files, "open", lambda *a, **k: FullDisk(builtins.open(*a, **k)), raising=False)
     with pytest.raises(OutputError, match=r"x\.nerf cannot be written \(No space left on device\)"):
         write_tensors(path, {"a": torch.zeros(3)}, {})
     monkeypatch.undo()
