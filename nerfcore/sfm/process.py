@@ -86,35 +86,33 @@ def process(
     begun, source, out = time.monotonic(), Path(photos), Path(out)
     report = on_progress or (lambda stage, done, total: None)
     require_pycolmap()
-    found = [] if source.is_file() else find_photographs(source)
-    settings = dict(
-        photos=str(source.resolve()), frames=frames, camera_model=camera_model, camera_per_image=camera_per_image
-    )
-    _begin(out, settings)
-    left_out: dict[str, str] = {}
-    if found:
-        left_out = gather(found, out / "images", lambda done, total: report("photographs", done, total))
-        photographs = [out / "images" / path.name for path in found if path.name not in left_out]
+    is_video = source.is_file()
+    found = [] if is_video else find_photographs(source)
+    settings = dict(frames=frames, camera_model=camera_model, camera_per_image=camera_per_image)
+    _begin(out, dict(photos=str(source.resolve()), **settings))
+    images = out / "images"
+    if is_video:
+        if not images.exists():
+            write_sharpest_frames(source, images, frames, lambda done, total: report("frames", done, total))
+        found, left_out = image_files(images), {}
     else:
-        if not (out / "images").exists():
-            write_sharpest_frames(source, out / "images", frames, lambda done, total: report("frames", done, total))
-        photographs = image_files(out / "images")
-    if len(photographs) < reconstruct.SMALLEST_MODEL:
+        left_out = gather(found, images, lambda done, total: report("photographs", done, total))
+    names = [path.name for path in found if path.name not in left_out]
+    if len(names) < reconstruct.SMALLEST_MODEL:
         raise SceneError(
-            f"{source}: has {_plural(len(photographs))} that can be read, and {reconstruct.SMALLEST_MODEL} are the "
-            "least; take more, from different places"
+            f"{source}: has {_plural(len(names))} that can be read, and {reconstruct.SMALLEST_MODEL} are the least; "
+            "take more, from different places"
         )
-    _check_room(out, len(photographs))
 
-    names = [path.name for path in photographs]
-    project = Project(out / "images", names, out / "colmap", threads or torch.get_num_threads(), report)
-    reconstruct.import_cameras(project, by_camera(photographs), camera_model, camera_per_image)
+    project = Project(images, names, out / "colmap", threads or torch.get_num_threads(), report)
+    reconstruct.require_room(out, reconstruct.RESERVE + len(names) * ROOM_PER_PHOTOGRAPH)
+    reconstruct.import_cameras(project, by_camera([images / name for name in names]), camera_model, camera_per_image)
     features = reconstruct.find_features(project)
     left_out |= {name: "cannot be read by pycolmap" for name in names if name not in features}
-    models, tried = _reconstruct(project, features, _kinds(names, source.is_file(), matching), mapping)
-    reasons = reconstruct.unregistered(project, models, features)
+    models, tried = _reconstruct(project, features, _kinds(names, is_video, matching), mapping)
+    left_out |= reconstruct.unregistered(project, models, features)
     if not models:
-        said = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:3])
+        said = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:3])
         raise SceneError(
             f"{source}: its {_plural(len(names))} could not be joined ({said}, …); take more, with more overlap, of "
             "something with texture"
@@ -124,8 +122,8 @@ def process(
     _put_right(project, model)
     _write(project, model, out)
     result = Processed(
-        out, len(found) or len(names), model.num_reg_images(), model.compute_mean_reprojection_error(),
-        model.num_points3D(), model.num_cameras(), tried, left_out | reasons, time.monotonic() - begun,
+        out, len(found), model.num_reg_images(), model.compute_mean_reprojection_error(), model.num_points3D(),
+        model.num_cameras(), tried, left_out, time.monotonic() - begun,
     )
     write_file(out / "process.json", json.dumps(dict(schema=SCHEMA, **asdict(result)), indent=1, default=str))
     return result
@@ -142,15 +140,6 @@ def _begin(out: Path, settings: dict) -> None:
         raise OutputError(f"{out}: is not empty; choose another folder")
     else:
         write_file(noted, json.dumps(settings, indent=1))
-
-
-def _check_room(out: Path, photographs: int) -> None:
-    need, free = photographs * ROOM_PER_PHOTOGRAPH, shutil.disk_usage(out).free
-    if free < need:
-        raise OutputError(
-            f"{out}: {free / 2**20:.0f} MiB are free there and {need / 2**20:.0f} MiB are needed for the features of "
-            f"{_plural(photographs)}; free space, or choose another place"
-        )
 
 
 def _kinds(names: list[str], ordered: bool, matching: str) -> list[str]:

@@ -7,6 +7,7 @@ Structure-from-Motion Revisited (2024).
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nerfcore.data.bounds import FACING
-from nerfcore.errors import NerfcoreError
+from nerfcore.errors import NerfcoreError, OutputError
 
 MAX_SIDE = 1600  # pixels; larger photographs are reduced to look for features
 FEATURES = 4096  # per photograph
@@ -31,6 +32,7 @@ SHARES_A_CENTRE = 20  # photographs by one camera that are enough to tell where 
 SEED = 0
 QUIET = 3  # pycolmap's level of messages: what it has to say, its results say too
 POLL_SECONDS = 0.5
+RESERVE = 2**26  # bytes of free disk below which work is stopped: pycolmap would end this process where there are none
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -254,14 +256,26 @@ def unregistered(project: Project, models: list, features: dict[str, int]) -> di
     return reasons
 
 
+def require_room(folder: Path, need: int) -> None:
+    """Raises OutputError where less than so many bytes are free on a folder's disk."""
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise OutputError(
+            f"{folder}: {free / 2**20:.0f} MiB are free there and {need / 2**20:.0f} MiB are needed; free space and "
+            "repeat this, or choose another place"
+        )
+
+
 def _watched(project: Project, stage: str, done: Callable[[], int], total: int, call: Callable):
     """Runs a call of pycolmap beside this thread, which reports its progress, and stops it if it is interrupted."""
     token = require_pycolmap().CancellationToken()
+    require_room(project.folder, RESERVE)
     project.on_progress(stage, 0, total)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(call, token)
         try:
             while wait([future], POLL_SECONDS).not_done:
+                require_room(project.folder, RESERVE)
                 project.on_progress(stage, min(done(), total), total)
         except BaseException:
             token.cancel()

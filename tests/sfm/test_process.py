@@ -15,6 +15,7 @@ from nerfcore.cameras.alignment import Similarity
 from nerfcore.cameras.poses import rotation_angle
 from nerfcore.cli.main import main
 from nerfcore.errors import NerfcoreError, OutputError, SceneError
+from nerfcore.sfm import reconstruct
 from nerfcore.sfm.process import _kinds
 
 
@@ -162,9 +163,15 @@ def test_a_folder_of_something_else_is_not_touched(corner, tmp_path, pycolmap):
 
 
 def test_a_full_disk_is_said_before_it_is_full(corner, tmp_path, monkeypatch, pycolmap):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 2**20))
-    with pytest.raises(OutputError, match="1 MiB are free there and 9 MiB are needed"):
+    """Before the work, and in it: pycolmap ends the process where it cannot write."""
+    free = iter([2**20, 2**30, 2**25])
+    monkeypatch.setattr(reconstruct.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**40, 0, next(free)))
+    with pytest.raises(OutputError, match="out: 1 MiB are free there and 73 MiB are needed"):
         nerfcore.process(corner[0], tmp_path / "out")
+    with pytest.raises(OutputError, match="colmap: 32 MiB are free there and 64 MiB are needed"):
+        nerfcore.process(corner[0], tmp_path / "out")
+    with pycolmap.Database.open(tmp_path / "out" / "colmap" / "database.db") as database:
+        assert database.num_images() == 9
 
 
 @pytest.mark.parametrize(("count", "name", "tried"), [
