@@ -1,4 +1,4 @@
-"""Corrections to cameras and exposures, learned together with the field."""
+"""Corrections to cameras and colours, learned together with the field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.poses import rotation_angle, rotation_exp
 from nerfcore.data.scene import Frame, SceneTransform, Split
 from nerfcore.errors import SceneError
-from nerfcore.training.config import Refine
+from nerfcore.training.appearance import PhotoAppearance
+from nerfcore.training.config import Appearance, Refine
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.schedule import cosine_decay
 from nerfcore.types import Rays
@@ -31,17 +32,13 @@ DETAIL_AT = 0.4
 FIRST_RATE, LAST_RATE = 1e-3, 1e-5
 """Of corrections, in radians and box lengths a step."""
 
-EXPOSURE_UNIT = 5.0
-"""What the logarithm of an exposure is counted in: it is larger than an angle, and learns at the same rate."""
-
-
 CHANGES = ("name", "turn", "shift", "focal", "exposure")
 
 
 class CameraRefinement(nn.Module):
     """Corrections to the cameras of a split, which start at zero. All lengths are those of the box.
 
-    refine says what of a camera is corrected: "poses", "cameras" (intrinsics as well) or "none" (exposures alone).
+    refine says what of a camera is corrected: "poses", "cameras" (intrinsics as well) or "none" (appearance alone).
 
     motion [N, 6], in so(3) x R³: a camera turns by ``w = motion[:3]`` and moves by ``v = motion[3:]``, in its own axes
     (on the right of its pose): ``x -> exp(w) (x - p) + p + v`` before the given pose. The pivot p is the point on its
@@ -53,16 +50,17 @@ class CameraRefinement(nn.Module):
     intrinsics [K, 3], where wanted, for each distinct camera of the split: the logarithm of a factor to its focal
     lengths, and a shift of its centre, right and down, in focal lengths.
 
-    exposure [N, 3], where wanted: the logarithm of the factor by which a picture shows each channel brighter than the
-    field does, in EXPOSURE_UNIT. The field has the mean exposure, in which held-out views are judged.
+    appearance, where wanted: how the colours of each picture differ, see :class:`PhotoAppearance`. The field has the
+    mean appearance, in which held-out views are judged.
 
     Photographs do not tell where a capture as a whole is: of all motions, a common similarity (seven numbers, to first
-    order) is taken out, so that field and cameras do not drift together.
+    order) is taken out, so that field and cameras do not drift together; unless these are anchored by a field that
+    stands still.
     """
 
     def __init__(
-        self, split: Split, transform: SceneTransform, refine: Refine = "poses", exposure: bool = False,
-        device: str = "cpu", backend: str = "auto",
+        self, split: Split, transform: SceneTransform, refine: Refine = "poses", appearance: Appearance = "none",
+        anchored: bool = False, device: str = "cpu", backend: str = "auto",
     ):
         super().__init__()
         self.frames, self.transform = split.frames, transform
@@ -72,7 +70,7 @@ class CameraRefinement(nn.Module):
         pivot = torch.stack([torch.zeros_like(depth), torch.zeros_like(depth), -depth], dim=-1)
         for name, value in dict(rotation=rotation, centre=centre, pivot=pivot).items():
             self.register_buffer(name, value.float(), persistent=False)
-        common = _common_motions(rotation, centre, pivot).float()
+        common = _common_motions(rotation, centre, pivot).float()[:, : 0 if anchored else None]
         self.register_buffer("common", common, persistent=False)
         cameras, camera_of = _distinct([frame.camera for frame in self.frames])
         self.lenses, lens_of = _distinct([frame.camera.lens for frame in self.frames])
@@ -83,7 +81,7 @@ class CameraRefinement(nn.Module):
         images = len(self.frames)
         self.motion = nn.Parameter(torch.zeros(images, 6)) if refine != "none" else None
         self.intrinsics = nn.Parameter(torch.zeros(len(cameras), 3)) if refine == "cameras" else None
-        self.exposure = nn.Parameter(torch.zeros(images, 3)) if exposure else None
+        self.appearance = PhotoAppearance(images, appearance, anchored) if appearance != "none" else None
         self.to(device)
         self.optimizer = Adam(self.named_parameters(prefix="cameras"), backend)
 
@@ -124,21 +122,31 @@ class CameraRefinement(nn.Module):
             corrected = corrected.index_copy(0, chosen, lifted.to(direction))
         return corrected
 
-    def dimming(self, image: Tensor) -> Tensor:
-        """[R, 3]: factors that bring pictures to the mean exposure, for rays of images [R]; differentiable."""
-        if self.exposure is None:
-            return torch.ones_like(self.centre[image])
-        return (1 / self.gains()).index_select(0, image)
+    def in_field(self, colour: Tensor, rays: Rays, image: Tensor) -> Tensor:
+        """Colours [R, 3] of pictures [R] in the mean appearance; differentiable."""
+        return colour if self.appearance is None else self.appearance.in_field(colour, rays.z_scale, image)
 
-    def gains(self) -> Tensor:
-        """[N, 3]: by how much pictures are brighter than the field."""
-        return torch.exp(EXPOSURE_UNIT * (self.exposure - self.exposure.mean(0)))
+    @torch.no_grad()
+    def as_photographed(self, picture: Tensor, background: Tensor, transparent: Tensor, number: int) -> Tensor:
+        """A picture [H, W, 3] of the field as photograph ``number`` shows it. The share ``transparent`` [H, W] of its
+        pixels is the background [3], which is that of photographs and takes no part in their light."""
+        if self.appearance is None:
+            return picture
+        camera = self.frames[number].camera
+        z_scale = -camera.unproject(camera.pixel_centres())[1][:, 2]
+        colour, background, transparent, z_scale = (
+            given.to(self.centre) for given in (picture.flatten(0, 1), background, transparent.reshape(-1, 1), z_scale)
+        )
+        image = torch.full((len(z_scale),), number, device=colour.device)
+        behind = self.appearance.in_field(background.expand_as(colour), z_scale, image)
+        shown = self.appearance.in_photograph(colour + transparent * (behind - background), z_scale, image)
+        return shown.view_as(picture).to(picture)
 
     def penalty(self) -> Tensor:
         """What keeps corrections small, beside the photometric loss."""
-        corrections = None if self.motion is None else self.corrections()
-        values = corrections, self.intrinsics, self.exposure
-        return PRIOR * sum(value.square().mean() for value in values if value is not None)
+        corrections = [] if self.motion is None else [self.corrections()]
+        others = [parameter for parameter in self.parameters() if parameter is not self.motion]
+        return PRIOR * sum(value.square().mean() for value in corrections + others)
 
     def begin_step(self, fraction: float, step: int) -> float | None:
         """Sets what differs from step to step, after a share of the budget. Returns the share of its scales, in
@@ -176,7 +184,7 @@ class CameraRefinement(nn.Module):
         turns = torch.rad2deg(rotation_angle(poses[:, :, :3], before[:, :, :3])).tolist()
         shifts = (poses[:, :, 3] - before[:, :, 3]).norm(dim=-1).tolist()
         focals = [new.camera.fl_x / old.camera.fl_x for new, old in zip(corrected, given, strict=True)]
-        exposures = [1.0] * len(given) if self.exposure is None else self.gains().mean(1).tolist()
+        exposures = [1.0] * len(given) if self.appearance is None else self.appearance.gains().mean(1).tolist()
         columns = [frame.name for frame in given], turns, shifts, focals, exposures
         return [dict(zip(CHANGES, row, strict=True)) for row in zip(*columns, strict=True)]
 

@@ -12,6 +12,7 @@ from nerfcore.errors import NerfcoreError
 Preset = Literal["fast", "default", "best"]
 TableStorage = Literal["float32", "float16", "bfloat16"]
 Refine = Literal["none", "poses", "cameras"]
+Appearance = Literal["none", "exposure", "affine"]
 Precision = Literal["float32", "tf32", "bf16", "fp16"]
 Bounds = Literal["auto", "box", "contracted"]
 Behind = Literal["random", "white", "black"]
@@ -45,8 +46,10 @@ class TrainConfig:
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
+    # how the colours of each photograph differ is learned: by its exposure, for cameras set to automatic, or by an
+    # affine map and a fall-off to the edges, for changing light, white balance and vignettes as well
+    appearance: Appearance = "none"
     depth_weight: float = 0.1  # of depth maps, where training views have them, beside the photographs; 0 = unused
-    exposure: bool = False  # a factor to each colour of each photograph is learned: for cameras set to automatic
     memory: float | None = None  # GiB for photographs; default: half of what is free. If they need more, then
     pool: float = 8.0  # they are drawn from a file of so many GiB in the run folder, decoded anew while training
     seed: int = 0  # of every random number
@@ -73,7 +76,7 @@ class TrainConfig:
             raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
         choices = {
             "table_storage": TableStorage, "precision": Precision, "bounds": Bounds, "refine": Refine,
-            "background": Behind,
+            "appearance": Appearance, "background": Behind,
         }
         for name, kinds in ((name, get_args(kind)) for name, kind in choices.items()):
             if getattr(self, name) not in kinds:

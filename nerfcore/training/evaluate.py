@@ -40,23 +40,30 @@ def evaluate(
 
     Where training corrected cameras, the held-out views of a scene follow: their poses by what the corrections have in
     common (see :func:`correction_in_common`), their intrinsics where a training view has the same. Their photographs
-    have no part in that, and are judged in the mean exposure of the training views.
+    have no part in that, and are judged in the mean appearance of the training views.
 
-    settle: cameras first move to where the field, which stays as it is, explains their photographs best. This takes
-    the errors of their poses out of the score, and those photographs are then no longer unseen: ``settled`` in the
+    settle: cameras first move to where the field, which stays as it is, explains their photographs best; where
+    training learned appearances, predictions take that of their photograph, too. This takes the errors of poses and
+    what light and camera did out of the score, and those photographs are then no longer unseen: ``settled`` in the
     metrics says so.
     """
     if background is None:
         trained_on = model.header.get("config", {}).get("background", "random")
         background = "white" if trained_on == "random" else trained_on
     split, frames = (scene.test, _followed(model, scene)) if isinstance(scene, Scene) else (scene, scene.frames)
-    if settle:
-        frames = _settled(model, replace(split, frames=frames))
+    settled = _settled(model, replace(split, frames=frames)) if settle and frames else None
+    if settled is not None:
+        frames = settled.corrected_frames()
     color, pictures, per_image = torch.tensor(background_rgb(background)), [], []
     for i, frame in enumerate(frames):
         truth = split.image(i)
         truth = over(color.expand_as(truth[..., :3]), truth)
-        prediction = model.render_image(frame.camera, frame.pose, background)["rgb"].clamp(0, 1)
+        render = model.render_image(frame.camera, frame.pose, background)
+        prediction = render["rgb"]
+        if settled is not None:
+            transparent = (1 - render["opacity"]) * model.field.bounded
+            prediction = settled.as_photographed(prediction, color, transparent, i)
+        prediction = prediction.clamp(0, 1)
         ignored = split.ignored(i)
         scores = {score.__name__: score(prediction, truth, ignored) for score in (psnr, ssim)}
         per_image.append(dict(name=frame.name, **scores))
@@ -113,10 +120,13 @@ def correction_in_common(model: Model, given: dict[str, Tensor]) -> Similarity:
     return Similarity.between_views(before, after, points)
 
 
-def _settled(model: Model, split: Views) -> list[Frame]:
-    """The frames of a split where the field explains their photographs best."""
+def _settled(model: Model, split: Views) -> CameraRefinement:
+    """The cameras, and the appearances, by which the field explains the photographs of a split best."""
     pixels = PixelSampler(split, model.device, model.transform)
-    cameras = CameraRefinement(split, model.transform, device=model.device, backend=model.backend)
+    appearance = model.header.get("config", {}).get("appearance", "none")
+    cameras = CameraRefinement(
+        split, model.transform, appearance=appearance, anchored=True, device=model.device, backend=model.backend
+    )
     generator, lattice = torch.Generator(model.device).manual_seed(0), model.marching.lattice(model.occupancy)
     for step in range(SETTLE_STEPS):
         cameras.begin_step(REFINE_UNTIL * step / SETTLE_STEPS, step)
@@ -125,9 +135,11 @@ def _settled(model: Model, split: Views) -> list[Frame]:
         jitter, *background = torch.rand(4, SETTLE_RAYS, generator=generator, device=model.device)
         background = torch.stack(background, dim=-1)
         truth = over(background, pixel)
+        background, truth = (cameras.in_field(colour, rays, image) for colour in (background, truth))
         *_, gradients = modular_loss(
             model.field, rays.origin, rays.direction, lattice, jitter, background, truth, backend=model.backend
         )
-        cameras.step(dict(origin=rays.origin, direction=rays.direction), gradients)
+        of_rays = dict(origin=rays.origin, direction=rays.direction, background=background, truth=truth)
+        cameras.step(of_rays, gradients)
     pixels.close()
-    return cameras.corrected_frames()
+    return cameras

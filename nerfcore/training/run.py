@@ -75,10 +75,7 @@ def train(
     started = time.perf_counter()
     tell(Progress("loading"))
     out = Path(out) if out is not None else None
-    if out is not None:
-        source = scene.root if isinstance(scene, Scene) else scene
-        source = None if source is None else str(Path(source).resolve())
-        write_file(out / "config.yaml", yaml.safe_dump(dict(scene=source, **asdict(config)), sort_keys=False))
+    source = scene.root if isinstance(scene, Scene) else scene
     if not isinstance(scene, Scene):
         memory = memory_for_photographs(device) if config.memory is None else config.memory * 2**30
         scene = load_scene(scene, config.downscale, memory=memory, depth_maps=config.depth_weight > 0)
@@ -91,6 +88,9 @@ def train(
     try:
         if resume:
             run.history = _restore(trainer, out)
+        if out is not None:
+            source = None if source is None else str(Path(source).resolve())
+            write_file(out / "config.yaml", yaml.safe_dump(dict(scene=source, **asdict(config)), sort_keys=False))
         _fit(trainer, run, tell, before_step or (lambda trainer: None))
     except KeyboardInterrupt:
         run.interrupted = True

@@ -99,9 +99,9 @@ class Trainer:
             )
         self.optimizer = Adam(self.field.named_parameters(), config.backend)
         self.cameras = None
-        if config.refine != "none" or config.exposure:
+        if config.refine != "none" or config.appearance != "none":
             self.cameras = CameraRefinement(
-                scene.train, scene.transform, config.refine, config.exposure, device, config.backend
+                scene.train, scene.transform, config.refine, config.appearance, device=device, backend=config.backend
             )
         self.num_rays = config.min_rays
         self.steps = self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
@@ -109,8 +109,9 @@ class Trainer:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.met = torch.zeros((), dtype=torch.float64, device=device)  # how many samples a ray of a step met
         self.met_late = LateNumber()
-        # a pool is read by the host; lenses are inverted until it is exact, which makes waits
-        records = records and not self.pixels.is_pooled and config.refine != "cameras"
+        # a pool is read by the host; lenses are inverted, and exponentials of maps taken, until they are exact: all wait
+        exact = config.refine == "cameras" or config.appearance == "affine"
+        records = records and not self.pixels.is_pooled and not exact
         self.recorder = StepRecorder(records, self.generator, self.field.parameters())
 
     def _new_field(self):
@@ -171,8 +172,8 @@ class Trainer:
             truth = over(background, pixel)
             if self.cameras is not None:
                 with torch.set_grad_enabled(detail is not None):
-                    rays, dimming = self.cameras(rays, image), self.cameras.dimming(image)
-                    background, truth = dimming * background, dimming * truth
+                    rays = self.cameras(rays, image)
+                    background, truth = (self.cameras.in_field(c, rays, image) for c in (background, truth))
             batch = self.field, rays.origin, rays.direction, lattice, jitter, background, truth
             loss, samples, weights, gradients = photometric_loss(
                 *batch, self.samples_per_step, self.capacity, config.backend, depth
@@ -281,6 +282,10 @@ class Trainer:
         )
 
     def load_state(self, tensors: dict[str, Tensor], description: dict) -> None:
+        """Raises ValueError where the state is that of a run that learned other things."""
+        for name in ("refine", "appearance"):
+            if (then := description["config"].get(name, "none")) != (now := getattr(self.config, name)):
+                raise ValueError(f"it has {name} {then}, not {now}")
         self.field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
         self.optimizer.load_state(tensors, description["steps"])
         if self.cameras is not None:

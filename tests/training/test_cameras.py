@@ -225,10 +225,10 @@ def test_exposures_are_found_again(scene):
     pixels = train.pixels.clone()
     pixels[:, :3] = (pixels[:, :3] * gains[image]).round().to(pixels.dtype)
     dimmed = dataclasses.replace(scene, train=dataclasses.replace(train, pixels=pixels))
-    cameras = trained(dimmed, exposure=True).cameras
+    cameras = trained(dimmed, appearance="exposure").cameras
     assert cameras.motion is None and cameras.intrinsics is None and cameras.corrected_frames() is train.frames
     relative = gains / gains.log().mean(0).exp()
-    found = cameras.gains().detach()
+    found = cameras.appearance.gains().detach()
     assert (found / relative).log().abs().mean() < 0.5 * relative.log().abs().mean()
     assert torch.allclose(found.log().mean(0), torch.zeros(3), atol=1e-6)
     assert [change["exposure"] for change in cameras.changes()] == pytest.approx(found.mean(1).tolist())

@@ -96,7 +96,18 @@ def test_resume_with_another_configuration(scene, finished, other):
     with pytest.raises(ModelError, match="of another configuration") as error:
         nerfcore.train(scene, out, resume=True, steps=30, **SMALL | other)
     assert "\n" not in str(error.value)
-    (out / "config.yaml").write_text(config)
+    assert (out / "config.yaml").read_text() == config
+
+
+@pytest.mark.parametrize("name, kind", [("refine", "poses"), ("appearance", "affine")])
+def test_resume_must_learn_the_same(scene, tmp_path, name, kind):
+    """Neither are corrections forgotten in the middle of a run, nor begun there."""
+    settings = dict(steps=2, **SMALL)
+    for given, resumed in (({name: kind}, {}), ({}, {name: kind})):
+        out = tmp_path / (given and "with" or "without")
+        nerfcore.train(scene, out, **settings, **given)
+        with pytest.raises(ModelError, match=f"it has {name} {given.get(name, 'none')}, not {resumed.get(name, 'none')}"):
+            nerfcore.train(scene, out, resume=True, **settings, **resumed)
 
 
 def test_unknown_field_is_told_in_words(scene):

@@ -100,7 +100,7 @@ def test_nothing_in_training_waits_for_a_gpu(scene, as_on_a_gpu, monkeypatch, re
         lambda *tensors, backend: torch.ops.nerfcore.occupancy_update(*tensors),
     )
     forgotten = trainer_module.OccupancyGrid.forget_hidden
-    config = dataclasses.replace(SMALL, refine=refine, exposure=refine != "none")
+    config = dataclasses.replace(SMALL, refine=refine, appearance="none" if refine == "none" else "exposure")
     trainer = run(as_on_a_gpu(scene, config), 15)
     calls = []
     monkeypatch.setattr(
@@ -145,7 +145,7 @@ def test_another_seed_is_another_run(scene):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, dict(table_storage="bfloat16"), dict(refine="cameras", exposure=True, steps=80)], ids=str
+    "settings", [{}, dict(table_storage="bfloat16"), dict(refine="cameras", appearance="affine", steps=80)], ids=str
 )
 def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(scene, monkeypatch, settings):
     """Resumed early, at the change to late training, and between two times of forgetting hidden space; where cameras
