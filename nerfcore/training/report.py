@@ -239,7 +239,21 @@ def _camera_table(changes: list[dict]) -> str:
     mean = {key: sum(change[key] for change in changes) / len(changes) for key in CAMERA_COLUMNS}
     head = "<tr><th>view" + "".join(f"<th class=number>{title}" for title, _ in CAMERA_COLUMNS.values())
     rows = "".join(row("td", change["name"], change) for change in ranked)
-    return f"<div class=scroll><table><thead>{head}<tbody>{rows}<tfoot>{row('th', 'mean', mean)}</table></div>"
+    table = f"<div class=scroll><table><thead>{head}<tbody>{rows}<tfoot>{row('th', 'mean', mean)}</table></div>"
+    return _what_refinement_changed(mean) + table
+
+
+def _what_refinement_changed(mean: dict) -> str:
+    """In words, where cameras moved at all: also why held-out views may not show it."""
+    if not mean["turn"] and not mean["shift"]:
+        return ""
+    return (
+        f"<p class=note>Training turned cameras by {mean['turn']:.3f}° and moved them by {mean['shift']:.4g} world units "
+        "on average. Held-out cameras follow what these corrections have in common, and keep errors of their own, since "
+        "no photograph of theirs took part: if they are as wrong as the others were, the score above is that of a "
+        "sharper field looked at from slightly wrong places, and says little of what was gained. "
+        "<code>nerfcore eval --settle</code> scores it without these errors.</p>"
+    )
 
 
 def _facts(values: dict) -> str:

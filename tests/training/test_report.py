@@ -119,6 +119,10 @@ def test_corrected_cameras_are_listed(tmp_path):
     assert "Corrected cameras" in texts
     at = texts.index("mean")
     assert [text for text in texts[at:] if text][1:5] == ["0.250", "0.001", "1.0100", "1.000"]
+    assert any("turned cameras by 0.250° and moved them by 0.001 world units" in text for text in texts)
+    still = [change | dict(turn=0.0, shift=0.0) for change in changes]  # appearances alone
+    path = write_report(tmp_path / "still.html", CONFIG, METRICS | {"camera_changes": still}, [], [])
+    assert "turned cameras" not in path.read_text(encoding="utf-8")
 
 
 def test_unwritable_report(tmp_path):
