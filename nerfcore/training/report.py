@@ -248,10 +248,10 @@ def _what_refinement_changed(mean: dict) -> str:
     if not mean["turn"] and not mean["shift"]:
         return ""
     return (
-        f"<p class=note>Training turned cameras by {mean['turn']:.3f}° and moved them by {mean['shift']:.4g} world units "
-        "on average. Held-out cameras follow what these corrections have in common, and keep errors of their own, since "
-        "no photograph of theirs took part: if they are as wrong as the others were, the score above is that of a "
-        "sharper field looked at from slightly wrong places, and says little of what was gained. "
+        f"<p class=note>Training turned cameras by {mean['turn']:.3f}° and moved them by {mean['shift']:.4g} world "
+        "units on average. Held-out cameras follow what these corrections have in common, and keep errors of their "
+        "own, since no photograph of theirs took part: if they are as wrong as the others were, the score above is "
+        "that of a sharper field looked at from slightly wrong places, and says little of what was gained. "
         "<code>nerfcore eval --settle</code> scores it without these errors.</p>"
     )
 
