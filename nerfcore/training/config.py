@@ -74,10 +74,10 @@ class TrainConfig:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
         if self.preset not in FIELD_PRESETS:
             raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
-        choices = {
-            "table_storage": TableStorage, "precision": Precision, "bounds": Bounds, "refine": Refine,
-            "appearance": Appearance, "background": Behind,
-        }
+        choices = dict(
+            table_storage=TableStorage, precision=Precision, bounds=Bounds, background=Behind, refine=Refine,
+            appearance=Appearance,
+        )
         for name, kinds in ((name, get_args(kind)) for name, kind in choices.items()):
             if getattr(self, name) not in kinds:
                 raise NerfcoreError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")

@@ -109,7 +109,7 @@ class Trainer:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.met = torch.zeros((), dtype=torch.float64, device=device)  # how many samples a ray of a step met
         self.met_late = LateNumber()
-        # a pool is read by the host; lenses are inverted, and exponentials of maps taken, until they are exact: all wait
+        # a pool is read by the host; lenses are inverted, and exponentials of maps taken, until they are exact: waits
         exact = config.refine == "cameras" or config.appearance == "affine"
         records = records and not self.pixels.is_pooled and not exact
         self.recorder = StepRecorder(records, self.generator, self.field.parameters())
