@@ -19,6 +19,7 @@ _HOME = {
     "SceneError": "nerfcore.errors",
     "__version__": "nerfcore.version",
     "camera_rays": "nerfcore.cameras.rays",
+    "check": "nerfcore.checkup.checkup",
     "evaluate": "nerfcore.training.evaluate",
     "export_mesh": "nerfcore.applications.export",
     "load": "nerfcore.training.run",

@@ -34,8 +34,9 @@ MAY_IMPORT = {
     "renderer": SCENES | {"fields"},
     "training": SCENES | {"fields", "renderer", "metrics"},
     "viewer": SCENES,
+    "checkup": SCENES | {"training"},
     "applications": SCENES | {"fields", "renderer", "metrics", "mesh", "training", "viewer"},
-    "cli": SCENES | {"sfm", "fields", "renderer", "metrics", "mesh", "training", "viewer", "applications"},
+    "cli": SCENES | {"sfm", "fields", "renderer", "metrics", "mesh", "training", "viewer", "checkup", "applications"},
 }
 FUSED = ("ngp",)
 C_LAYERS = ("core", "math", "kernels", "bindings")

@@ -18,6 +18,7 @@ PUBLIC_NAMES = [
     "SceneError",
     "__version__",
     "camera_rays",
+    "check",
     "evaluate",
     "export_mesh",
     "load",

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from nerfcore.training.report import compact, duration
 
@@ -111,6 +113,17 @@ def print_table(rows: list[tuple[str, str]]) -> None:
     for name, value in rows:
         console.print(f"{name:{width}}", style="dim", end="  ")
         console.print(value)
+
+
+def print_findings(findings) -> None:
+    """What :func:`nerfcore.check` found: each fact, and its fix below."""
+    console = Console(highlight=False, markup=False)
+    table = Table("", "", Column(overflow="fold"), show_header=False, box=None, padding=(0, 2, 1, 0))
+    for finding in findings:
+        style = dict(severe="bold red", warning="yellow", note="dim")[finding.severity]
+        text = Text(f"{finding.what}.\n").append(f"{finding.why[0].upper()}{finding.why[1:]}.\n", "dim")
+        table.add_row(Text(finding.severity, style), Text(finding.kind, "bold"), text.append(f"→ {finding.fix}"))
+    console.print(table if findings else "Nothing is wrong with this capture.")
 
 
 def score_rows(metrics: dict) -> list[tuple[str, str]]:

@@ -26,6 +26,6 @@ class Convert:
 
         with counting("photos") as on_photo:
             capture = convert_capture(self.scene, self.out, self.to, on_photo)
-        absent = f", {capture.absent} listed ones do not exist" if capture.absent else ""
+        absent = f", {len(capture.absent)} listed ones do not exist" if capture.absent else ""
         print_table([("capture", f"{self.out}: {len(capture.entries)} photos{absent}")])
         return 0

@@ -10,6 +10,7 @@ import tyro
 
 from nerfcore.cli.bench import Bench
 from nerfcore.cli.build import Build
+from nerfcore.cli.check import Check
 from nerfcore.cli.convert import Convert
 from nerfcore.cli.doctor import Doctor
 from nerfcore.cli.evaluate import Eval
@@ -31,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
         try:
             command = tyro.cli(
-                Train | Process | View | Eval | Render | Export | Convert | Build | Doctor | Bench, prog="nerfcore",
+                Train | Process | Check | View | Eval | Render | Export | Convert | Build | Doctor | Bench,
+                prog="nerfcore", args=argv,
                 description="Trains radiance fields on photographs, and shows, renders, scores and exports them.",
-                args=argv,
                 config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff),
             )
             return command.run()

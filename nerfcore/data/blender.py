@@ -25,15 +25,18 @@ def read_blender(file: Path) -> Capture:
     """
     files = {split: file.with_name(f"transforms_{split}.json") for split in ("train", "val", "test")}
     listings = {split: read_listing(path) for split, path in files.items() if path.exists()}
-    absent = sum(listing.absent for listing in listings.values())
+    absent = sum((listing.absent for listing in listings.values()), ())
+    broken = sum((listing.broken for listing in listings.values()), ())
     train = listings["train"]
     splits = {split: listing.entries for split, listing in listings.items() if listing.entries}
     if "train" not in splits:
-        raise SceneError(f"{train.file}: none of its {train.absent} images exists; put them where each file_path says")
+        raise train.broken[0] if train.broken else SceneError(
+            f"{train.file}: none of its {len(train.absent)} images exists; put them where each file_path says"
+        )
     if "test" in splits:
         rule = files["test"].name
     elif "val" in splits:
         splits["test"], rule = splits.pop("val"), files["val"].name
     else:
-        splits, rule = hold_out(file, train.entries, train.absent), HOLD_OUT_RULE
-    return Capture(file.parent, file, splits, rule, absent, instant_ngp_box(train.table, file))
+        splits, rule = hold_out(file, train.entries, train.absent, train.broken), HOLD_OUT_RULE
+    return Capture(file.parent, file, splits, rule, absent, instant_ngp_box(train.table, file), broken=broken)

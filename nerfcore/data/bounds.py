@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor
 
 from nerfcore.cameras.trajectories import looked_at
-from nerfcore.data.capture import Box, Entry, SparsePoints
+from nerfcore.data.capture import Capture, Entry, SparsePoints
 from nerfcore.data.images import image_size
-from nerfcore.data.scene import MAX_CASCADES, SceneTransform
+from nerfcore.data.scene import MAX_CASCADES, Box, SceneTransform
 from nerfcore.data.values import LARGEST, number, positive
 from nerfcore.errors import SceneError
 
@@ -68,6 +69,11 @@ def cube(middle: np.ndarray, half: float, cascades: int) -> Box:
     """The box of half that side about a world point [3]; of half a side of 1 where cameras and points are all one."""
     scale = 1 / (2 * float(half)) if half > 1 / LARGEST else 0.5
     return Box(SceneTransform(scale, tuple(0.5 - scale * value for value in middle.tolist())), cascades)
+
+
+def find_box(capture: Capture, corners: Sequence[float] | None = None) -> Box:
+    """The box of a capture: what it says, else what its cameras show; the given corners overrule both."""
+    return (capture.box or choose_box(capture.entries, capture.points)).within(corners)
 
 
 def choose_box(entries: list[Entry], points: SparsePoints | None) -> Box:

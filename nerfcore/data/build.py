@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nerfcore._toolchain import available_memory
-from nerfcore.data.bounds import choose_box, nearest_seen
+from nerfcore.data.bounds import find_box, nearest_seen
 from nerfcore.data.capture import Capture
 from nerfcore.data.photo import Photo
 from nerfcore.data.pixels import table_bytes
@@ -31,16 +31,19 @@ def build_scene(
     tell the size before anything is decoded: more photographs than that stay in their files. depth_maps: those of the
     training views are read too.
     """
+    if capture.broken:
+        raise capture.broken[0]
     root = capture.root
     if capture.absent:
-        total = capture.absent + len(capture.entries)
+        total = len(capture.absent) + len(capture.entries)
         warnings.warn(
-            f"{root}: {capture.absent} of {total} listed images do not exist; their frames are skipped", stacklevel=3
+            f"{root}: {len(capture.absent)} of {total} listed images do not exist; their frames are skipped",
+            stacklevel=3,
         )
     with ThreadPoolExecutor(READER_THREADS) as readers:
         photos = list(readers.map(lambda entry: Photo.of(entry, downscale), capture.entries))
         _check_sizes(photos)
-        box = capture.box or choose_box(capture.entries, capture.points)
+        box = find_box(capture)
         channels = max(photo.channels for photo in photos)
         photos = iter(replace(photo, channels=channels) for photo in photos)
         splits = {name: [next(photos) for _ in entries] for name, entries in capture.splits.items()}

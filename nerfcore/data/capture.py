@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from nerfcore.cameras.intrinsics import Camera
-from nerfcore.data.scene import SceneTransform
+from nerfcore.data.scene import Box
 from nerfcore.data.values import LARGEST
 from nerfcore.errors import SceneError
 
@@ -44,13 +44,6 @@ class SparsePoints(NamedTuple):
     rgb: np.ndarray
 
 
-class Box(NamedTuple):
-    """Where the scene lies, and how many nested occupancy grids suit it."""
-
-    transform: SceneTransform
-    cascades: int
-
-
 @dataclass(frozen=True)
 class Entry:
     """A photograph whose file exists.
@@ -78,16 +71,18 @@ class Entry:
 class Capture:
     """What a reader found. source: the file or folder that says it. splits: "train", "test" and perhaps "val".
 
-    absent: how many listed photographs do not exist. box: where it says so itself.
+    absent: listed photographs that do not exist. box: where it says so itself. broken: why frames whose photograph
+    exists cannot be used; they are no entries, and only `nerfcore.check` goes on without them.
     """
 
     root: Path
     source: Path
     splits: dict[str, list[Entry]]
     split_rule: str
-    absent: int = 0
+    absent: tuple[str, ...] = ()
     box: Box | None = None
     points: SparsePoints | None = None
+    broken: tuple[SceneError, ...] = ()
 
     @property
     def entries(self) -> list[Entry]:
@@ -95,27 +90,41 @@ class Capture:
         return [entry for split in self.splits.values() for entry in split]
 
 
-def hold_out(source: Path, entries: list[Entry], absent: int = 0) -> dict[str, list[Entry]]:
+def hold_out(
+    source: Path, entries: list[Entry], absent: tuple[str, ...] = (), broken: tuple[SceneError, ...] = ()
+) -> dict[str, list[Entry]]:
     """The splits "train" and "test": sorted by name, every 8th entry from the first on is for testing."""
     if len(entries) < 2:
-        raise SceneError(
-            f"{source}: {len(entries)} of its {absent + len(entries)} images exist and at least 2 are needed (one is "
-            "held out); put the photos where it looks for them, or correct the file_path of each"
+        raise broken[0] if broken else SceneError(
+            f"{source}: {len(entries)} of its {len(absent) + len(entries)} images exist and at least 2 are needed (one "
+            "is held out); put the photos where it looks for them, or correct the file_path of each"
         )
     entries = sorted(entries, key=lambda entry: entry.name)
     return {"train": [e for i, e in enumerate(entries) if i % HOLD_OUT_EVERY], "test": entries[::HOLD_OUT_EVERY]}
 
 
-def held_out_capture(root: Path, source: Path, entries: list[Entry], absent: int = 0, **rest) -> Capture:
+def held_out_capture(
+    root: Path, source: Path, entries: list[Entry], absent: tuple[str, ...] = (),
+    broken: tuple[SceneError, ...] = (), **rest,
+) -> Capture:
     """The capture of photographs of which no file says what they are for."""
-    return Capture(root, source, hold_out(source, entries, absent), HOLD_OUT_RULE, absent, **rest)
+    splits = hold_out(source, entries, absent, broken)
+    return Capture(root, source, splits, HOLD_OUT_RULE, absent, broken=broken, **rest)
+
+
+class WrongSize(SceneError):
+    """A photograph is not as large as its intrinsics say. camera: what was calibrated."""
+
+    def __init__(self, message: str, camera: Camera):
+        super().__init__(message)
+        self.camera = camera
 
 
 def camera_for(camera: Camera, path: Path, where: str, width: int, height: int) -> Camera:
     """The calibrated camera, for its image ``path`` of the given size: itself, or an exact rescale. With its first
     three arguments it is the ``camera`` of an Entry.
 
-    Raises SceneError, which begins with ``where``, if sizes disagree or a number cannot be.
+    Raises SceneError, which begins with ``where``, if a number cannot be, and WrongSize if sizes disagree.
     """
     numbers = camera.fl_x, camera.fl_y, camera.cx, camera.cy, *camera.lens.coefficients.values()
     if not all(-LARGEST <= value <= LARGEST for value in numbers) or min(camera.fl_x, camera.fl_y) < 1 / LARGEST:
@@ -124,7 +133,8 @@ def camera_for(camera: Camera, path: Path, where: str, width: int, height: int) 
         scale = max(width, height) / max(camera.width, camera.height)
         if abs(width - camera.width * scale) <= 1 and abs(height - camera.height * scale) <= 1:
             return camera.resized(width, height)
-    raise SceneError(
+    raise WrongSize(
         f"{where}: image {path} is {width}x{height} but its intrinsics say {camera.width}x{camera.height}; use the "
-        "photos that were calibrated, or correct w and h"
+        "photos that were calibrated, or correct w and h",
+        camera,
     )

@@ -101,15 +101,17 @@ def read_colmap(folder: Path) -> Capture:
     images = {model: model.read("images") for model in models}
     model = max(images, key=lambda model: len(images[model]))
     cameras, photos = model.read("cameras"), _photo_folder(model.folder, images[model])
-    entries = []
+    entries, absent = [], []
     for image in images[model]:
         path = existing(photos, image.name)
-        if path is not None:
+        if path is None:
+            absent.append(image.name)
+        else:
             entries.append(_entry(model.folder, image, cameras, path, photos))
     has_points = existing(model.folder, f"points3D{model.suffix}")
     points = model.read("points3D") if has_points else None
     root = photos if photos in (folder, *folder.parents) else photos.parent
-    return held_out_capture(root, model.folder, entries, len(images[model]) - len(entries), points=points)
+    return held_out_capture(root, model.folder, entries, tuple(absent), points=points)
 
 
 def _models(sparse: Path) -> list[_Model]:

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.lenses import Equirectangular, Fisheye, Lens
 from nerfcore.cameras.poses import to_opencv_axes
-from nerfcore.data.bounds import as_instant_ngp, choose_box
+from nerfcore.data.bounds import as_instant_ngp, find_box
 from nerfcore.data.capture import HOLD_OUT_RULE, Capture, Entry, SparsePoints
 from nerfcore.data.colmap import CAMERA_MODELS
 from nerfcore.data.formats import read_capture
@@ -42,15 +42,22 @@ def convert_capture(
     if to not in WRITERS:
         raise ValueError(f"to must be one of {', '.join(WRITERS)}, got {to!r}")
     capture, out = read_capture(Path(path)), Path(out)
-    if out.is_dir() and any(out.iterdir()):
-        raise OutputError(f"{out}: is not empty; choose another folder")
+    if capture.broken:
+        raise capture.broken[0]
+    require_empty(out)
     write_capture(capture, out, to, on_photo)
     return capture
 
 
+def require_empty(out: Path) -> None:
+    """Raises OutputError where there is a folder with something in it."""
+    if out.is_dir() and any(out.iterdir()):
+        raise OutputError(f"{out}: is not empty; choose another folder")
+
+
 def write_capture(capture: Capture, out: Path, to: str, on_photo: Callable[[int, int], None] | None = None) -> None:
-    """The same for a capture that has been read, into a folder that may hold other things; photos that are in its
-    ``images`` already stay as they are."""
+    """The same for a capture that has been read and that nothing is wrong with, into a folder that may hold other
+    things; photos that are in its ``images`` already stay as they are."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         photos = []
@@ -110,7 +117,7 @@ def _write_nerfstudio(capture: Capture, photos: list[_Photo], out: Path) -> None
     stand at its top."""
     intrinsics = [_intrinsics(photo.camera) for photo in photos]
     shared = {k: v for k, v in intrinsics[0].items() if all(own.get(k) == v for own in intrinsics)}
-    table = dict(shared, **as_instant_ngp(capture.box or choose_box(capture.entries, capture.points)))
+    table = dict(shared, **as_instant_ngp(find_box(capture)))
     for kind, (_, unit, _) in DEPTH_KEYS.items():
         units = {depth_map.unit for photo in photos if (depth_map := getattr(photo.entry, kind))}
         if len(units) == 1:

@@ -29,12 +29,14 @@ DISTANCE_KEYS = "distance_file_path", "distance_unit_scale_factor", 1e-3
 
 @dataclass(frozen=True)
 class Listing:
-    """What a transforms file holds: its top-level table, the frames whose image exists, and how many have none."""
+    """What a transforms file holds: its top-level table, the frames whose image exists, the names of those that have
+    none, and why others cannot be used."""
 
     file: Path
     table: dict
     entries: list[Entry]
-    absent: int
+    absent: tuple[str, ...]
+    broken: tuple[SceneError, ...]
 
 
 def read_listing(file: Path) -> Listing:
@@ -43,13 +45,18 @@ def read_listing(file: Path) -> Listing:
     frames = table.get("frames")
     if not isinstance(frames, list) or not all(isinstance(f, dict) and "file_path" in f for f in frames):
         raise SceneError(f"{file}: has no list of frames with a file_path each; write it again as a transforms file")
-    entries = []
+    entries, absent, broken = [], [], []
     for frame in frames:
         name = str(PurePosixPath(str(frame["file_path"]).replace("\\", "/")))
         path = existing(file.parent, name) or existing(file.parent, f"{name}.png")
-        if path is not None:
+        if path is None:
+            absent.append(name)
+            continue
+        try:
             entries.append(_ListedPhoto(file, name, path, frame, table).entry())
-    return Listing(file, table, entries, len(frames) - len(entries))
+        except SceneError as error:
+            broken.append(error)
+    return Listing(file, table, entries, tuple(absent), tuple(broken))
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,14 @@ def read_polycam(folder: Path) -> Capture:
     """The capture of an export's ``keyframes``; every 8th present image by name is for testing."""
     kind = next(kind for kind in KINDS if (folder / f"{kind}cameras").is_dir())
     files = sorted((folder / f"{kind}cameras").glob("*.json"))
-    entries = []
+    entries, absent = [], []
     for file in files:
         path = existing(folder / f"{kind}images", f"{file.stem}.jpg")
-        if path is not None:
+        if path is None:
+            absent.append(f"{file.stem}.jpg")
+        else:
             entries.append(_entry(folder, file, path))
-    return held_out_capture(folder.parent, folder / f"{kind}cameras", entries, len(files) - len(entries))
+    return held_out_capture(folder.parent, folder / f"{kind}cameras", entries, tuple(absent))
 
 
 def _entry(folder: Path, file: Path, path: Path) -> Entry:

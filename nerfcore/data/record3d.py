@@ -44,7 +44,8 @@ def read_record3d(file: Path) -> Capture:
     size = round(number(table, "w", None, str(file))), round(number(table, "h", None, str(file)))
     folder = next(file.parent / name for name in FOLDERS if (file.parent / name).is_dir())
     entries = [_entry(file, path, size, poses, cameras) for path in image_files(folder)]
-    return held_out_capture(file.parent, file, entries, max(len(poses) - len(entries), 0))
+    absent = sorted(set(range(len(poses))) - {int(entry.path.stem) for entry in entries})
+    return held_out_capture(file.parent, file, entries, tuple(f"photo {index}" for index in absent))
 
 
 def _rows(file: Path, table: dict, key: str, length: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +43,35 @@ class SceneTransform:
     def world_box(self) -> Tensor:
         """[2, 3] float32: the box's lower and upper corner in world coordinates."""
         return self.to_world(torch.tensor([[0.0] * 3, [1.0] * 3], dtype=torch.float64)).float()
+
+
+class Box(NamedTuple):
+    """Where a scene lies, and how many nested occupancy grids suit it."""
+
+    transform: SceneTransform
+    cascades: int
+
+    def within(self, corners: Sequence[float] | None = None, scale: float = 1.0) -> Box:
+        """Another one: the smallest cube that holds ``corners``, world coordinates of a lower corner and of an upper
+        one (None: its own), made ``scale`` times as large about its middle.
+
+        The smallest cascade keeps its size as nearly as whole cascades allow. Raises SceneError for what is no box.
+        """
+        box = self.transform.world_box.flatten().tolist() if corners is None else list(corners)
+        low, high = box[:3], box[3:]
+        sides = [b - a for a, b in zip(low, high, strict=False)]
+        if len(box) != 6 or not all(0 < side < math.inf for side in sides) or not 0 < scale < math.inf:
+            raise SceneError(
+                f"box {' '.join(f'{value:g}' for value in box)}, scale {scale:g}: is no box; give three world "
+                "coordinates of the lower corner, then three larger ones of the upper corner, and a scale above 0"
+            )
+        if corners is None and scale == 1:
+            return self
+        to_box = 1 / (scale * max(sides))
+        middle = [0.5 * (a + b) for a, b in zip(low, high, strict=True)]
+        cascades = self.cascades + round(math.log2(self.transform.scale / to_box))
+        cascades = min(max(cascades, 1), max(MAX_CASCADES, self.cascades))
+        return Box(SceneTransform(to_box, tuple(0.5 - to_box * value for value in middle)), cascades)
 
 
 @dataclass(frozen=True)
@@ -166,27 +195,8 @@ class Scene:
     nearest: float | None = None
 
     def within(self, box: Sequence[float] | None = None, scale: float = 1.0) -> Scene:
-        """The same scene in another box: the smallest cube that holds ``box``, world coordinates of its lower corner
-        and of its upper one (None: the scene's own), made ``scale`` times as large about its middle.
-
-        The smallest cascade keeps its size as nearly as whole cascades allow. Raises SceneError for what is no box.
-        """
-        corners = self.transform.world_box.flatten().tolist() if box is None else list(box)
-        low, high = corners[:3], corners[3:]
-        sides = [b - a for a, b in zip(low, high, strict=False)]
-        if len(corners) != 6 or not all(0 < side < math.inf for side in sides) or not 0 < scale < math.inf:
-            raise SceneError(
-                f"box {' '.join(f'{value:g}' for value in corners)}, scale {scale:g}: is no box; give three world "
-                "coordinates of the lower corner, then three larger ones of the upper corner, and a scale above 0"
-            )
-        if box is None and scale == 1:
-            return self
-        to_box = 1 / (scale * max(sides))
-        middle = [0.5 * (a + b) for a, b in zip(low, high, strict=True)]
-        transform = SceneTransform(to_box, tuple(0.5 - to_box * value for value in middle))
-        cascades = self.cascades + round(math.log2(self.transform.scale / to_box))
-        cascades = min(max(cascades, 1), max(MAX_CASCADES, self.cascades))
-        return dataclasses.replace(self, transform=transform, cascades=cascades)
+        """The same scene in another box, see :meth:`Box.within`."""
+        return dataclasses.replace(self, **Box(self.transform, self.cascades).within(box, scale)._asdict())
 
     @property
     def nbytes(self) -> int:

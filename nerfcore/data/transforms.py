@@ -36,8 +36,10 @@ def read_transforms(file: Path) -> Capture:
     box = instant_ngp_box(listing.table, file) if by_instant_ngp or not by_nerfstudio else None
     splits = _named_splits(listing)
     if splits is None:
-        return held_out_capture(file.parent, file, listing.entries, listing.absent, box=box, points=points)
-    return Capture(file.parent, file, splits, f"{NAME}, test_filenames", listing.absent, box, points)
+        found = listing.entries, listing.absent, listing.broken
+        return held_out_capture(file.parent, file, *found, box=box, points=points)
+    rule = f"{NAME}, test_filenames"
+    return Capture(file.parent, file, splits, rule, listing.absent, box, points, listing.broken)
 
 
 def _named_splits(listing: Listing) -> dict | None:
@@ -53,7 +55,9 @@ def _named_splits(listing: Listing) -> dict | None:
     if not splits.get("test"):
         return None
     if not splits.get("train"):
-        raise SceneError(f"{listing.file}: none of its train_filenames exists; list there what is to be trained on")
+        raise listing.broken[0] if listing.broken else SceneError(
+            f"{listing.file}: none of its train_filenames exists; list there what is to be trained on"
+        )
     return {split: entries for split, entries in splits.items() if entries}
 
 

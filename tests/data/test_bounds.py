@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from nerfcore.cameras import Camera, look_at
 from nerfcore.data.bounds import MAX_CASCADES, as_instant_ngp, choose_box, instant_ngp_box, nearest_seen
-from nerfcore.data.capture import Box, Entry, SparsePoints
-from nerfcore.data.scene import SceneTransform
+from nerfcore.data.capture import Entry, SparsePoints
+from nerfcore.data.scene import Box, SceneTransform
 from tests.data import captures
 
 MIDDLE = np.array([3.0, -2.0, 1.0])

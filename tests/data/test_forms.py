@@ -17,7 +17,7 @@ WRITTEN = {name: write for name, write in captures.FORMS.items() if name != "ble
 @pytest.mark.parametrize("form", WRITTEN)
 def test_cameras_are_those_that_were_written(tmp_path, form):
     capture = read_capture(WRITTEN[form](tmp_path))
-    assert [len(capture.splits[split]) for split in ("train", "test")] == [8, 2] and capture.absent == 0
+    assert [len(capture.splits[split]) for split in ("train", "test")] == [8, 2] and capture.absent == ()
     entries = sorted(capture.entries, key=lambda entry: entry.name)
     for view, entry in zip(captures.views(), entries, strict=True):
         assert np.abs(entry.pose[:, :3].numpy() - view.rotation).max() < 1e-9
