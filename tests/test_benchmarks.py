@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import runpy
 import subprocess
@@ -55,6 +56,22 @@ def test_resume_keeps_rows_of_unchanged_sources(bench_ops, tmp_path, capsys):
     out.write_text(out.read_text(encoding="utf-8").replace(first[0]["digest"], "of older sources"), encoding="utf-8")
     bench_ops([*words, "intersect"])
     assert json.loads(out.read_text(encoding="utf-8"))["rows"][0]["digest"] == first[0]["digest"]
+
+
+def test_found_cameras_are_compared_after_a_similarity():
+    import sfm
+
+    from nerfcore.cameras.alignment import Similarity
+    from nerfcore.cameras.poses import rotation_exp
+
+    random = torch.Generator().manual_seed(0)
+    numbers = torch.randn(8, 6, generator=random, dtype=torch.float64)
+    given = torch.cat([rotation_exp(numbers[:, :3]), numbers[:, 3:, None]], dim=-1)
+    moved = Similarity(3.0, rotation_exp(numbers[0, :3]), numbers[0, 3:]).poses(given)
+    turned = moved.clone()
+    turned[2, :, :3] = moved[2, :, :3] @ rotation_exp(torch.tensor([0.0, math.radians(2.0), 0.0], dtype=torch.float64))
+    found = sfm.differences(dict(zip("abcdefgh", turned, strict=True)), dict(zip("abcdefgh", given, strict=True)))
+    assert found["worst_centre_share"] < 1e-12 and found["degrees"] == pytest.approx(0.25) and found["worst_degrees"] == pytest.approx(2)
 
 
 def test_unknown_operation_is_refused(bench_ops, capsys):
