@@ -48,3 +48,10 @@ def test_unknown_time_left_is_left_out():
 def test_tables_keep_long_paths_whole(capsys):
     console.print_table([("a", "x" * 200), ("longer", "[bold]")])
     assert capsys.readouterr().out.splitlines() == [f"a       {'x' * 200}", "longer  [bold]"]
+
+
+def test_stages_are_lines_where_there_is_no_terminal(capsys):
+    with console.stages() as move:
+        for stage, done in (("features", 0), ("features", 5), ("matches", 0), ("matches", 3)):
+            move(stage, done, 5)
+    assert capsys.readouterr().out == "features\nmatches\n"
