@@ -26,6 +26,7 @@ from nerfcore.cameras.alignment import Similarity
 from nerfcore.cameras.poses import rotation_angle
 from nerfcore.data.capture import Capture
 from nerfcore.data.formats import read_capture
+from nerfcore.errors import OutputError
 
 SCENE, DOWNSCALE = "fox", 4
 MOST_SECONDS, MOST_CENTRE_SHARE, MOST_LOST_DB = 900, 0.01, 0.7  # what is asked
@@ -107,13 +108,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Finds the cameras of photographs and compares them with given ones.")
     parser.add_argument("folder", type=Path, help=f"where the scene {SCENE} is")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="keep the capture in this folder, and go on with what is there")
+    parser.add_argument("--out", type=Path, help="keep the capture in this folder, which must be new")
     parser.add_argument("--train-minutes", type=float, help="also train on both sets of cameras, for so long each")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(argv)
     if options.train_minutes:
         require_kernels()
+    if options.out and options.out.exists():
+        raise OutputError(f"{options.out}: exists, and the time of what is in it would not count; choose a new folder")
     head = header()
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder, "out")
