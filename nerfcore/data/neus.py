@@ -14,8 +14,9 @@ from scipy.linalg import rq
 
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.poses import check_pose, to_opencv_axes
-from nerfcore.data.bounds import MARGIN, MAX_CASCADES, cube
+from nerfcore.data.bounds import MARGIN, cube
 from nerfcore.data.capture import Capture, Entry, camera_for, held_out_capture
+from nerfcore.data.scene import MAX_CASCADES, Box
 from nerfcore.data.values import LARGEST, existing, image_files
 from nerfcore.errors import SceneError
 
