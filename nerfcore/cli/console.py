@@ -46,7 +46,7 @@ class TrainingDisplay:
             memory = f"memory: training needs at most {progress.memory_limit / 2**30:.1f} GiB beside the program itself"
             if progress.pool_bytes:
                 pool = f"{progress.pool_bytes / 2**30:.1f} GiB on disk"
-                memory += f"\nphotographs: more than memory holds; pixels are drawn from a pool of {pool}"
+                memory += f"\nphotographs: too many for memory; drawn from a pool of {pool}"
             self.console.print(memory, highlight=False)
             return
         lines = describe(progress) if progress.stage == "training" else ()

@@ -129,5 +129,6 @@ def _bytes_in_memory(splits: dict[str, list[Photo]], measured: bool) -> int:
         photo.num_pixels * (photo.channels * np.dtype(photo.dtype).itemsize + photo.may_ignore)
         for photos in splits.values() for photo in photos
     )
-    of_pixel += 4 * measured * sum(photo.num_pixels for photo in splits["train"])
+    masked = any(photo.may_ignore for photo in splits["train"])  # then there is a list of the pixels that count
+    of_pixel += (4 * measured + 8 * masked) * sum(photo.num_pixels for photo in splits["train"])
     return of_pixel + table_bytes([photo.camera for photo in splits["train"]])

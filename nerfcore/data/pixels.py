@@ -40,7 +40,7 @@ class PixelSampler:
         self, split: Split | StoredSplit, device: torch.device | str = "cpu", transform: SceneTransform | None = None,
         **pool,
     ):
-        self.is_pooled = isinstance(split, StoredSplit)
+        self.is_pooled, self.is_measured = isinstance(split, StoredSplit), split.is_measured
         self.source = PixelPool(split, device, **pool) if self.is_pooled else PixelTable(split, device)
         self.transform, poses = transform or SceneTransform(1.0, (0.0, 0.0, 0.0)), split.poses.to(device)
         self.along_axis = torch.tensor([frame.distance_path is None for frame in split.frames], device=device)

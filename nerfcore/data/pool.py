@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import threading
@@ -17,10 +18,10 @@ from torch import Tensor
 from nerfcore.data.scene import StoredSplit, to_unit
 from nerfcore.errors import OutputError
 
-READERS = 4
-AHEAD = 2 * READERS  # photos that are decoded, or wait for it, at a time
+READERS = min(os.cpu_count() or 1, 4)  # threads
+AHEAD = 8  # photos that are decoded, or wait for it, at a time
 ROW_BYTES = 160  # that choosing a pixel and finding its ray takes
-FIRST_PHOTOS = 64  # in the pool before anything is drawn: enough views to learn from until the others are there
+FIRST_PHOTOS = 24  # in the pool before anything is drawn: enough views to learn from until the others are there
 
 
 class PixelPool:

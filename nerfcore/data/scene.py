@@ -136,6 +136,11 @@ class Split(Views):
     measured: Tensor | None = None
 
     @property
+    def is_measured(self) -> bool:
+        """Whether depth maps were asked for, and are there."""
+        return self.measured is not None
+
+    @property
     def nbytes(self) -> int:
         """Memory of all pixels and of what is known of them."""
         return sum(t.nbytes for t in (self.pixels, self.ignore_mask, self.measured) if t is not None)
@@ -154,7 +159,8 @@ class Split(Views):
 @dataclass(frozen=True)
 class StoredSplit(Views):
     """Photographs that stay in their files, because there are more than memory holds: each is decoded when it is asked
-    for. photos: one for each frame. is_measured: depth maps are asked for."""
+    for. photos: one for each frame. is_measured: depth maps were asked for,
+    and are there."""
 
     photos: list[Photo]
     is_measured: bool = False

@@ -50,8 +50,8 @@ class TrainConfig:
     # affine map and a fall-off to the edges, for changing light, white balance and vignettes as well
     appearance: Appearance = "none"
     depth_weight: float = 0.1  # of depth maps, where training views have them, beside the photographs; 0 = unused
-    memory: float | None = None  # GiB for photographs; default: half of what is free. If they need more, then
-    pool: float = 8.0  # they are drawn from a file of so many GiB in the run folder, decoded anew while training
+    memory: float | None = None  # GiB for photographs, default half of what is free; more are drawn from a pool on disk
+    pool: float = 8.0  # GiB that this pool, a file in the run folder, may take; it is renewed while training
     seed: int = 0  # of every random number
     # the same bits from the same seed and steps; slower on a GPU and with a pool, elsewhere they always are
     deterministic: bool = False

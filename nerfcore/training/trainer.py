@@ -88,6 +88,7 @@ class Trainer:
         self.capacity = self.samples_per_step if records else None
         pool = dict(nbytes=int(config.pool * 2**30), folder=folder, repeatable=config.deterministic)
         self.pixels = PixelSampler(scene.train, device, scene.transform, **pool)
+        self.follows_depth = self.pixels.is_measured and config.depth_weight > 0
         self.marching = Marching.for_cascades(scene.cascades)
         self.field = self._new_field()
         self.occupancy = OccupancyGrid(
@@ -165,7 +166,7 @@ class Trainer:
         config = self.config
         with _repeatable_sums(config.deterministic and self.capacity is not None):
             rays, pixel, image, distance = self.pixels.sample(num_rays, self.generator)
-            depth = DepthTerm(distance, config.depth_weight) if distance is not None and config.depth_weight else None
+            depth = DepthTerm(distance, config.depth_weight) if self.follows_depth else None
             jitter, background = self._random(num_rays), self._background(num_rays)
             lattice = self.marching.lattice(self.occupancy, stride, self._most_samples_per_ray(num_rays))
             # the same background behind picture and prediction: only what is really there can match a random one
@@ -217,7 +218,8 @@ class Trainer:
         and a copy in half precision, the occupancy grid and its update, and one step."""
         field = sum(p.nbytes for p in self.field.parameters())
         longest = self._most_samples_per_ray(self.config.min_rays)
-        step_bytes = self.field.step_bytes if self.cameras is None else partial(Field.step_bytes, self.field)
+        fused = self.cameras is None and not self.follows_depth
+        step_bytes = self.field.step_bytes if fused else partial(Field.step_bytes, self.field)
         return {
             "photographs": self.scene.nbytes + self.pixels.nbytes,
             "field": 9 * field // 2,

@@ -32,8 +32,10 @@ def test_a_log_has_a_line_every_ten_seconds_and_for_each_stage(monkeypatch):
 
 
 def test_memory_is_stated_before_the_run():
-    shown = log_of(progress("ready", 0.0, memory_limit=3 * 2**29), progress())
-    assert shown.startswith("memory: training needs at most 1.5 GiB beside the program itself\n")
+    shown = log_of(progress("ready", 0.0, memory_limit=3 * 2**29, pool_bytes=0), progress())
+    assert shown.startswith("memory: training needs at most 1.5 GiB beside the program itself\ntraining")
+    shown = log_of(progress("ready", 0.0, memory_limit=3 * 2**29, pool_bytes=2**32), progress())
+    assert "\nphotographs: too many for memory; drawn from a pool of 4.0 GiB on disk\n" in shown
 
 
 def test_a_terminal_gets_a_bar():
