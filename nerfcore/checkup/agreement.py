@@ -21,6 +21,7 @@ PATCHES = 128  # of a photo, one in each cell of a grid
 DEPTHS = 64
 FLAT = 0.02  # standard deviation of grey values below which a patch tells nothing
 MIN_PATCHES = 8
+MOSTLY, WHOLE = 0.6, 0.99  # share of a patch that must count; all of it where a lens has no rays for the rest
 DARK = 0.02  # colours below tell no ratio
 BASELINE_PENALTY = 25.0  # degrees between rays to the same point at which photos hardly look alike
 
@@ -100,7 +101,7 @@ def textured(view: View) -> Tensor:
     mean = torch.nn.AvgPool2d(PATCH, 1, PATCH // 2)
     xx, yy, xy = (mean(v[None, None])[0, 0] for v in (dx * dx, dy * dy, dx * dy))
     corner = 0.5 * (xx + yy) - (0.25 * (xx - yy) ** 2 + xy**2).sqrt()
-    whole = mean(view.counts.float()[None, None])[0, 0] > 0.6
+    whole = mean(view.counts.float()[None, None])[0, 0] > (WHOLE if view.camera.lens.is_wide else MOSTLY)
     corner = corner.where(whole, 0.0)
     edge = PATCH // 2 + 1
     corner[:edge], corner[-edge:], corner[:, :edge], corner[:, -edge:] = 0, 0, 0, 0

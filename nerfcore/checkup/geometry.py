@@ -24,7 +24,7 @@ SAME_TURN = 1e-3  # radians
 NO_PARALLAX = 5e-3  # spread of the cameras over the distance to the scene
 ON_A_LINE = 0.02  # second over first extent of the cameras
 HARDLY_INSIDE, PARTLY_INSIDE = 0.5, 0.8  # shares of what the photos show
-HARDLY_FILLED = 0.15  # of the box's side, by what the photos show
+HARDLY_FILLED = 0.15  # of the box's side, by cameras and what they show
 PAST_THE_BOX = 0.1  # share of a photo's rays that meet the box
 
 # What transform_matrix may hold instead of camera-to-world in our axes, and how to come back from it.
@@ -65,8 +65,8 @@ def pose_findings(photos: list[Photo], poses: Tensor, distance: Tensor) -> list[
         return []
     findings, centre, usual = [], poses[:, :, 3], float(distance.median())
     near = torch.cdist(centre, centre, compute_mode="donot_use_mm_for_euclid_dist") < SAME_PLACE * usual
-    near &= rotation_angle(poses[:, None, :, :3], poses[None, :, :, :3]) < SAME_TURN
-    twins = [(i, j) for i, j in torch.nonzero(near.triu(1)).tolist()]
+    pairs = torch.nonzero(near.triu(1))
+    twins = pairs[rotation_angle(*poses[pairs.T, :, :3]) < SAME_TURN].tolist()
     if twins:
         text = "; ".join(f"{photos[i].name} = {photos[j].name}" for i, j in twins[:6])
         findings.append(Finding(
@@ -160,20 +160,21 @@ def box_findings(
     findings = []
     if len(points) >= 50:
         inside = float(((points > low) & (points < high)).all(1).mean())
-        reach = np.ptp(np.quantile(points, [0.02, 0.98], axis=0), axis=0).max()
+        shown = np.quantile(points, [0.02, 0.98], axis=0)
+        used = np.ptp(np.concatenate([shown, poses[:, :, 3].numpy()]), axis=0).max()
         if inside < PARTLY_INSIDE:
             findings.append(Finding(
                 "box too small", "severe" if inside < HARDLY_INSIDE else "warning",
                 f"only {inside:.0%} of what the photos show lies in the box of side {side:.4g}, which "
-                f"{np.nanmean(shares):.0%} of all rays meet; what they show is {reach:.4g} wide",
+                f"{np.nanmean(shares):.0%} of all rays meet; what they show is {np.ptp(shown, axis=0).max():.4g} wide",
                 "what lies outside is painted onto fog inside the box",
                 f"{fix}; or train with --bounds contracted", (), True,
             ))
-        elif reach < HARDLY_FILLED * side:
+        elif used < HARDLY_FILLED * side:
             findings.append(Finding(
                 "box too big", "warning",
-                f"what the photos show is {reach:.4g} wide and the box {side:.4g}, of which that is "
-                f"{(reach / side) ** 3:.2%}",
+                f"cameras and what they show are {used:.4g} wide and the box {side:.4g}, of which that is "
+                f"{(used / side) ** 3:.2%}",
                 "the field's detail is spread over empty space", fix, (), True,
             ))
     focus = focus_of(poses)

@@ -93,12 +93,20 @@ def _read(split: str, entry: Entry) -> Photo | Finding:
             if not _is_stretched(camera, width, height):
                 return _wrong_size(entry, camera, width, height)
             camera = camera.resized(width, height)
+        _refuse_folded(camera)
         return _small(split, entry, camera, mended)
     except (SceneError, OSError) as error:
         return Finding(
             "unreadable", "severe", " ".join(str(error).split()), "training refuses the whole capture",
             "replace the file or correct what is named; --apply leaves the photo out", (entry.name,), True,
         )
+
+
+def _refuse_folded(camera: Camera) -> None:
+    """Raises SceneError if the distortion leaves a pixel that the lens should cover without a ray."""
+    across = torch.linspace(0, 1, 17, dtype=torch.float64)
+    pixel = torch.cartesian_prod(across * camera.width, across * camera.height)
+    camera.unproject(pixel[camera.covers(pixel)])
 
 
 def _is_stretched(camera: Camera, width: int, height: int) -> bool:
