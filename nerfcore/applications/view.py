@@ -15,8 +15,8 @@ from nerfcore.data.camera_path import CameraPath
 from nerfcore.data.scene import Scene
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.video import path_trajectory, write_video
+from nerfcore.viewer.content import Content
 from nerfcore.viewer.pictures import Photo
-from nerfcore.viewer.server import Content, Viewer
 from nerfcore.viewer.turns import Turns
 
 Looking = Callable[[], AbstractContextManager]
@@ -31,7 +31,7 @@ def model_content(model: Model, scene: Scene | None, folder: Path, looking: Look
     """A model, with the photographs it was trained on if their scene is given. looking: a context in which the field
     stands still, for pictures, films and meshes of it."""
     cameras = {name: (camera, pose) for name, camera, pose in model.cameras}
-    bare = [Photo(name, camera, pose) for name, (camera, pose) in cameras.items()]
+    bare = [Photo(name, camera, pose.cpu()) for name, (camera, pose) in cameras.items()]
     return Content(
         model.header.get("scene") or folder.resolve().name, bare if scene is None else photos_of(scene, cameras),
         model.world_box, folder, None if scene is None else scene.points, model.render,
@@ -53,20 +53,19 @@ def photos_of(scene: Scene, corrected: dict[str, tuple[Camera, Tensor]]) -> list
 class LiveView:
     """Shows a training while it goes on: the ``before_step`` of :func:`nerfcore.train`.
 
-    open_viewer(content, turns=…) opens it before the first step; opened(viewer) is called then. Training and looking
-    take turns, and a pause takes no time of the budget.
+    open_viewer(content, turns) opens a :class:`~nerfcore.viewer.server.Viewer` before the first step. Training and
+    looking take turns, and a pause takes no time of the budget.
     """
 
-    def __init__(self, folder: Path, open_viewer: Callable[..., Viewer], opened: Callable[[Viewer], None]):
-        self.folder, self.open_viewer, self.opened = folder, open_viewer, opened
+    def __init__(self, folder: Path, open_viewer: Callable):
+        self.folder, self.open_viewer = folder, open_viewer
         self.turns, self.viewer = Turns(), None
 
     def __call__(self, trainer) -> None:
         """Takes a :class:`~nerfcore.training.trainer.Trainer`."""
         if self.viewer is None:
             content = model_content(trainer.model({}), trainer.scene, self.folder, self.turns.looking)
-            self.viewer = self.open_viewer(content, turns=self.turns)
-            self.opened(self.viewer)
+            self.viewer = self.open_viewer(content, self.turns)
         trainer.started += self.turns.between_steps()
 
     def show(self, progress, text: str) -> None:
@@ -75,6 +74,11 @@ class LiveView:
             self.turns.finish()
         if self.viewer is not None:
             self.viewer.show_training(text, progress.fraction)
+
+    def close(self) -> None:
+        """Ends the viewer, if it was opened."""
+        if self.viewer is not None:
+            self.viewer.close()
 
 
 def _export(model: Model, looking: Looking, file: Path, resolution: int) -> str:

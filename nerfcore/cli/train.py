@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -55,11 +57,22 @@ class Train(TrainConfig):
             print(yaml.safe_dump(dict(scene=scene, out=str(out), **settings), sort_keys=False), end="")
             return 0
 
+        if not self.view:
+            return self._train(out, settings)
+        import nerfcore.viewer.server  # noqa: F401  says what is missing before anything is loaded
+        from nerfcore.applications.view import LiveView
+        from nerfcore.cli.view import open_viewer, stay_open
+
+        with contextlib.closing(LiveView(out, partial(open_viewer, self))) as live:
+            status = self._train(out, settings, live)
+            if status == 0:
+                stay_open(live.viewer)
+        return status
+
+    def _train(self, out: Path, settings: dict, live=None) -> int:
         import nerfcore
         from nerfcore.cli.console import TrainingDisplay, words
-        from nerfcore.cli.view import stay
 
-        live = self._live_view(out) if self.view else None
         with TrainingDisplay() as display:
 
             def tell(progress) -> None:
@@ -69,10 +82,10 @@ class Train(TrainConfig):
 
             run = nerfcore.train(self.scene, out, resume=self.resume, on_progress=tell, before_step=live, **settings)
         if run.interrupted:
-            if live is not None and live.viewer is not None:
-                live.viewer.close()
             print(f"Saved at step {display.last.step}; go on with: {self.resuming(out)}")
             return INTERRUPTED
+        if live is not None:
+            live.viewer.show_training(f"**{run.metrics['psnr']:.2f} dB** on held-out views", 1.0)
         if self.video:
             from nerfcore.cli.render import video_with_bar
             from nerfcore.renderer.video import trajectory
@@ -81,20 +94,7 @@ class Train(TrainConfig):
         if self.mesh:
             nerfcore.export_mesh(run.model, out / "mesh.glb")
         self._summary(run.metrics, out)
-        if live is not None:
-            live.viewer.show_training(f"**{run.metrics['psnr']:.2f} dB** on held-out views", 1.0)
-            stay(live.viewer)
         return 0
-
-    def _live_view(self, out: Path):
-        from functools import partial
-
-        from nerfcore.applications.view import LiveView
-        from nerfcore.cli.view import say_where
-        from nerfcore.viewer.server import Viewer
-
-        open_viewer = partial(Viewer, host=self.host, port=self.port)
-        return LiveView(out, open_viewer, lambda viewer: say_where(viewer, self.port))
 
     def resuming(self, out: Path) -> str:
         """The command line that goes on with this run."""

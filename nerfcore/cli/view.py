@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from dataclasses import dataclass
@@ -26,21 +27,20 @@ class View(Hardware, Serves):
     """Size of the photos, one K-th; default: as in training, or 1."""
 
     def run(self) -> int:
-        from nerfcore.viewer.server import Viewer
+        import nerfcore.viewer.server  # noqa: F401  says what is missing before anything is loaded
 
-        viewer = Viewer(self._content(), self.host, self.port)
-        say_where(viewer, self.port)
-        stay(viewer)
+        with contextlib.closing(open_viewer(self, self._content())) as viewer:
+            stay_open(viewer)
         return 0
 
     def _content(self):
         import nerfcore
         from nerfcore.applications.view import model_content, scene_content
 
-        if self.what is None or self.what.is_dir() and not (self.what / "model.nerf").exists():
+        file = self.what / "model.nerf" if self.what and self.what.is_dir() else self.what
+        if file is None or file.suffix != ".nerf" or not file.exists():
             return scene_content(nerfcore.load_scene(self.what, self.downscale or 1), Path())
-        model = nerfcore.load(self.what, self.device, self.backend)
-        folder = self.what if self.what.is_dir() else self.what.parent
+        model, folder = nerfcore.load(file, self.device, self.backend), file.parent
         try:
             downscale = self.downscale or model.header["config"]["downscale"]
             scene = nerfcore.load_scene(self.scene or scene_of_run(folder), downscale)
@@ -50,18 +50,18 @@ class View(Hardware, Serves):
         return model_content(model, scene, folder)
 
 
-def say_where(viewer, port: int) -> None:
-    """Prints where to look; port: the one that was asked for."""
-    taken = f" (port {port} is taken)" if viewer.port != port else ""
+def open_viewer(where: Serves, content, turns=None):
+    """A :class:`~nerfcore.viewer.server.Viewer`, and a line that says where to look."""
+    from nerfcore.viewer.server import Viewer
+
+    viewer = Viewer(content, where.host, where.port, turns)
+    taken = f" (port {where.port} is taken)" if viewer.port != where.port else ""
     print(f"Open {viewer.url} in a browser{taken}.", flush=True)
+    return viewer
 
 
-def stay(viewer) -> None:
-    """Waits for Ctrl-C, and closes the viewer."""
+def stay_open(viewer) -> None:
+    """Waits for Ctrl-C."""
     print(f"{viewer.url} stays open until Ctrl-C.", flush=True)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
-    except KeyboardInterrupt:
-        print()
-    finally:
-        viewer.close()

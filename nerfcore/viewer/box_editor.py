@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ class BoxEditor:
         save.on_click(lambda _: self._save())
         for end, (row, handle) in enumerate(zip(self.rows, self.handles, strict=True)):
             row.on_update(lambda event, end=end: self._typed(event, end))
-            handle.on_update(lambda event, end=end: self._moved(end, event.target.position / self.unit))
+            handle.on_update(partial(self._dragged, end))
         self.move(self.box)
 
     def move(self, box: np.ndarray) -> None:
@@ -65,6 +66,9 @@ class BoxEditor:
                 self.handles[end].position = tuple(self.unit * self.box[end])
             self.size.content = f"{size} world units"
             self.arguments.value = box_arguments(self.box)
+
+    async def _dragged(self, end: int, event) -> None:
+        self._moved(end, event.target.position / self.unit)  # in the server's own loop, so that the last comes last
 
     def _moved(self, end: int, corner: np.ndarray) -> None:
         box = self.box.copy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from threading import Event
+from threading import Event, RLock
 
 import numpy as np
 import torch
@@ -43,12 +43,12 @@ class Keyframes:
 
 
 class PathEditor:
-    """The controls of one browser's camera path. session: a :class:`~nerfcore.viewer.server.Session`."""
+    """The controls of one browser's camera path. session: a :class:`~nerfcore.viewer.session.Session`."""
 
     def __init__(self, session):
         self.session, self.content, self.keyframes = session, session.content, Keyframes()
         self.client, gui = session.client, session.client.gui
-        self._playing, self._nodes = Event(), []
+        self._playing, self._changing, self._nodes = Event(), RLock(), []
         add, replace, remove = (
             gui.add_button("Add keyframe", hint="What you see now, behind the chosen keyframe.", icon="plus"),
             gui.add_button("Replace keyframe", hint="The chosen one, by what you see now.", color="gray"),
@@ -67,7 +67,7 @@ class PathEditor:
         remove.on_click(lambda _: self.keyframes.shots and self._change(self.keyframes.remove))
         self.choice.on_update(self._choose)
         for control in (self.loop, self.size):
-            control.on_update(lambda _: self._draw())
+            control.on_update(lambda _: self._change(lambda: None))
         self.play.on_click(lambda _: self._play())
         save.on_click(lambda _: self._save())
         load.on_click(lambda _: self._load())
@@ -89,16 +89,18 @@ class PathEditor:
         return Shot(self.session.pose.double(), self.session.fov_degrees)
 
     def _change(self, how, *shot) -> None:
-        how(*shot)
-        self._draw()
+        with self._changing:
+            how(*shot)
+            self._draw()
 
     def _choose(self, event) -> None:
         if event.client is not None and self.keyframes.shots:  # not set by ourselves
             self._go_to(int(self.choice.value) - 1)
 
     def _go_to(self, index: int) -> None:
-        self.keyframes.chosen = index
-        self._draw()
+        with self._changing:
+            self.keyframes.chosen = index
+            self._draw()
         self.session.go_to(*self.keyframes.shots[index])
 
     def _play(self) -> None:

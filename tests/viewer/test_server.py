@@ -6,19 +6,24 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 import torch
 
+import nerfcore
+from nerfcore.applications.view import LiveView, model_content, scene_content
 from nerfcore.cameras import look_at, orbit
 from nerfcore.cli.main import main
 from nerfcore.data import load_scene
 from nerfcore.data.camera_path import Shot
 from nerfcore.errors import NerfcoreError
 from nerfcore.viewer.box_editor import EDGES, box_arguments, corners
+from nerfcore.viewer.content import CAMERAS_AWAY, Content
 from nerfcore.viewer.path_editor import Keyframes
 from nerfcore.viewer.pictures import View, paint
+from tests.analytic import Ball, model_of
 from tests.viewer.ball import ball, photo
 
 
@@ -57,7 +62,6 @@ def test_without_viser_the_command_says_what_to_install(monkeypatch, capsys):
         return real(name, *rest, **more)
 
     monkeypatch.delitem(sys.modules, "nerfcore.viewer.server", raising=False)
-    monkeypatch.delitem(sys.modules, "nerfcore.applications.view", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
     for command in (["view"], ["train", "--view"]):
         assert main(command) == 1
@@ -82,9 +86,6 @@ def test_a_taken_port_gives_way_to_the_next():
 
 
 def test_what_is_up_and_how_large_the_world_is_shown():
-    pytest.importorskip("viser")
-    from nerfcore.viewer.server import CAMERAS_AWAY, Content
-
     box = 1000 * torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
     ring = [photo(pose, name=str(i)) for i, pose in enumerate(orbit((0, 0, 0), 4000.0, 0.4, 6))]
     content = Content("ring", ring, box, Path())
@@ -97,9 +98,6 @@ def test_what_is_up_and_how_large_the_world_is_shown():
 
 @pytest.mark.parametrize("name", ["../mesh.glb", "/tmp/mesh.glb", "", "a\\b.glb", ".."])
 def test_browsers_write_nowhere_but_in_the_folder(name):
-    pytest.importorskip("viser")
-    from nerfcore.viewer.server import Content
-
     content = Content("ball", [], torch.tensor([[-1.0] * 3, [1.0] * 3]), Path("runs"))
     assert content.file("mesh.glb") == Path("runs/mesh.glb")
     with pytest.raises(NerfcoreError, match="not the name of a file"):
@@ -107,10 +105,6 @@ def test_browsers_write_nowhere_but_in_the_folder(name):
 
 
 def test_content_of_a_scene_and_of_a_model():
-    pytest.importorskip("viser")
-    from nerfcore.applications.view import model_content, scene_content
-    from tests.analytic import Ball, model_of
-
     scene = load_scene(downscale=8)
     content = scene_content(scene, Path("out"))
     assert len(content.photos) == sum(len(split) for split in (scene.train, scene.val, scene.test) if split)
@@ -128,9 +122,7 @@ def test_content_of_a_scene_and_of_a_model():
 
 def test_server_answers_on_loopback_only_and_ends():
     pytest.importorskip("viser")
-    from urllib.request import urlopen
-
-    from nerfcore.viewer.server import Content, Viewer
+    from nerfcore.viewer.server import Viewer
 
     content = Content("ball", [photo(look_at((4.0, 0, 1), (0, 0, 0)))], torch.tensor([[-1.0] * 3, [1.0] * 3]), Path(), render=ball)
     viewer = Viewer(content, port=18080)
@@ -144,16 +136,13 @@ def test_server_answers_on_loopback_only_and_ends():
 
 def test_a_training_that_is_watched_is_the_same_to_the_bit(tmp_path):
     """`LiveView` in a real training, of a scene small enough, beside a thread that looks all the time."""
-    pytest.importorskip("viser")
-    import nerfcore
-    from nerfcore.applications.view import LiveView
-
-    told, pictures = [], []
+    told, pictures, opened = [], [], []
 
     class Window:
         """In place of a server."""
 
         def __init__(self, content, turns):
+            opened.append(content)
             threading.Thread(target=self.look, args=(content, turns), daemon=True).start()
 
         def look(self, content, turns):
@@ -165,8 +154,7 @@ def test_a_training_that_is_watched_is_the_same_to_the_bit(tmp_path):
         def show_training(self, text, fraction):
             told.append((text, fraction))
 
-    opened = []
-    live = LiveView(tmp_path, Window, opened.append)
+    live = LiveView(tmp_path, Window)
     settings = dict(steps=12, downscale=16, preset="fast", min_rays=64, samples_per_step=2048)
     scene = nerfcore.load_scene(downscale=16)
     watched = nerfcore.train(scene, None, before_step=live, on_progress=lambda p: live.show(p, p.stage), **settings)
