@@ -174,3 +174,21 @@ def test_export_says_what_it_did_or_why_not(window):
     page.click("Export mesh")
     page.until(lambda: "there is one already" in page.evaluate("document.body.innerText"), "the error")
     assert not page.complaints
+
+
+def test_the_box_is_dragged_by_the_arrows_of_its_corner(window):
+    """Along x, by 0.4 world units: from the arrow of the high corner to where it is to be."""
+    viewer, page, session = window
+    pose = look_at((5.0, -3.0, 3.0), (0.5, 0.5, 0.5))
+    session.box.move(session.box.given.copy())
+    session.box.shown.value = True
+    go(page, session, pose)
+    arrow = torch.tensor([[1 + 0.15 / session.content.unit, 1.0, 1.0]])
+    ends = torch.cat([arrow, arrow + torch.tensor([0.4, 0.0, 0.0])])
+    pixel, _ = View(pose, 45.0, *SIZE).camera.project((ends - pose[:, 3]) @ pose[:, :3])
+    page.drag(*(tuple(end) for end in pixel.tolist()))
+    page.until(lambda: session.box.box[1, 0] > 1.3, "the corner to move")
+    expected = np.array([[-1.0, -1.0, -1.0], [1.4, 1.0, 1.0]])
+    page.until(lambda: np.allclose(session.box.box, expected, atol=0.05), "the corner to be there")
+    session.box.shown.value = False
+    assert not page.complaints
