@@ -75,6 +75,11 @@ class LiveView:
         if self.viewer is not None:
             self.viewer.show_training(text, progress.fraction)
 
+    def show_result(self, text: str) -> None:
+        """Says what came out, when there is no step any more."""
+        if self.viewer is not None:
+            self.viewer.show_training(text, 1.0)
+
     def close(self) -> None:
         """Ends the viewer, if it was opened."""
         if self.viewer is not None:

@@ -65,7 +65,7 @@ class Train(TrainConfig):
 
         with contextlib.closing(LiveView(out, partial(open_viewer, self))) as live:
             status = self._train(out, settings, live)
-            if status == 0:
+            if status == 0 and live.viewer is not None:  # there is none if no step was left to make
                 stay_open(live.viewer)
         return status
 
@@ -85,7 +85,7 @@ class Train(TrainConfig):
             print(f"Saved at step {display.last.step}; go on with: {self.resuming(out)}")
             return INTERRUPTED
         if live is not None:
-            live.viewer.show_training(f"**{run.metrics['psnr']:.2f} dB** on held-out views", 1.0)
+            live.show_result(f"**{run.metrics['psnr']:.2f} dB** on held-out views")
         if self.video:
             from nerfcore.cli.render import video_with_bar
             from nerfcore.renderer.video import trajectory
