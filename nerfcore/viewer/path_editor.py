@@ -119,6 +119,7 @@ class PathEditor:
         while self._playing.is_set():
             at = int((time.monotonic() - began) * FPS)
             if at >= len(path.shots) and not path.loop:
+                self.session.go_to(*path.shots[-1])
                 break
             self.session.go_to(*path.shots[at % len(path.shots)])
             time.sleep(1 / FPS)

@@ -9,10 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from nerfcore.viewer.box_editor import BoxEditor
+from nerfcore.viewer.content import CAMERAS_AWAY
 from nerfcore.viewer.path_editor import PathEditor
 from nerfcore.viewer.pictures import MODES, Photo, Picture, View, fov_that_shows, pose_of_viser, viser_of_pose
 
 MAX_POINTS = 100_000
+UPRIGHT_ENOUGH = 0.05  # cosine below which the world's up direction says nothing of a camera's roll
 DEPTH_SIDE = 256  # pixels of the depths that hide what lies behind the model
 CAMERAS_HINT = "Of the photos: blue in training, orange held out. Click one to look through it."
 CAMERA_COLOR, HELD_OUT_COLOR, POINT_COLOR = (40, 110, 200), (215, 120, 30), (90, 90, 110)
@@ -60,12 +62,16 @@ class Session:
         self.viewer.worker.wish(self.client.client_id, view, self._show)
 
     def go_to(self, pose: Tensor, fov_degrees: float) -> None:
-        """Puts the browser's camera somewhere."""
+        """Puts the browser's camera somewhere; dragging then turns about an up direction as near to the world's as can
+        be. All is given in full: what viser knows of the camera may be of an instant ago."""
+        right, up, backward, centre = pose.double().numpy().T
+        upright = self.content.up - (self.content.up @ right) * right
+        camera, unit = self.client.camera, self.content.unit
         with self.client.atomic():
-            there = viser_of_pose(pose, self.content.unit)
-            self.client.camera.position = there["position"]
-            self.client.camera.wxyz = there["wxyz"]
-            self.client.camera.fov = np.radians(fov_degrees)
+            camera.position = unit * centre
+            camera.look_at = unit * centre - CAMERAS_AWAY * backward
+            camera.up_direction = upright if upright @ up > UPRIGHT_ENOUGH else up
+            camera.fov = np.radians(fov_degrees)
 
     def tell(self, title: str, body: str, failed: bool = False) -> None:
         """Shows a message in the browser."""
