@@ -13,7 +13,7 @@ from torch.nn.functional import normalize, one_hot
 
 from nerfcore.cameras.poses import look_at, rotation_angle
 
-FACING = 0.9  # length of the mean viewing direction above which cameras look the same way
+FACING = 0.9  # length of the mean viewing direction above which cameras look the same way, and cross nowhere
 TURNS = 2  # of a spiral, while it goes once forth and back
 WRAPPED = 8  # keyframes before and behind a loop: what lies farther along a spline hardly moves it
 DENSE = 64  # positions between two keyframes at which the length of a path is measured

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerfcore.cameras.trajectories import looked_at
+from nerfcore.cameras.trajectories import face_one_way, looked_at
 from nerfcore.data.capture import Capture, Entry, SparsePoints
 from nerfcore.data.images import image_size
 from nerfcore.data.scene import MAX_CASCADES, Box, SceneTransform
@@ -23,7 +23,6 @@ MARGIN = 1.05
 MIN_POINTS = 50  # fewer say nothing about where a scene ends
 OUTLIERS = 0.01  # share of the points, at either end of each axis, that the box need not hold
 FARTHEST = 16.0  # times the usual distance of what cameras see: beyond, a box is too coarse for what is near
-FACING = 0.9  # length of the mean viewing direction above which cameras look the same way and cross nowhere
 SAME_STEP = 0.5  # of a picture's marching step, a 256th of the distance, at what is nearest: see `_cascades`
 
 
@@ -103,7 +102,7 @@ def choose_box(entries: list[Entry], points: SparsePoints | None) -> Box:
 
 def focus_of(poses: Tensor) -> np.ndarray | None:
     """The point [3] that cameras stand around and look at; None where they look the same way, or outward."""
-    if poses[:, :, 2].mean(0).norm() > FACING:
+    if face_one_way(poses):
         return None
     focus = looked_at(poses)
     in_front = ((focus - poses[:, :, 3]) * -poses[:, :, 2]).sum(1) > 0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nerfcore.data.bounds import FACING
+from nerfcore.cameras.trajectories import FACING
 from nerfcore.errors import NerfcoreError, OutputError
 
 MAX_SIDE = 1600  # pixels; larger photographs are reduced to look for features
