@@ -62,6 +62,8 @@ class Model:
             origin = self.transform.to_box(chunk.origin)
             rgb, opacity, distance, normal = self._render_rays(origin, chunk.direction, normals)
             distance = torch.where(opacity > 0, distance / opacity.clamp(min=1e-10), 0) / self.transform.scale
+            spent = opacity > 1 - SPENT  # what a spent ray meets no more looks like what it met
+            rgb, opacity = torch.where(spent[:, None], rgb / opacity[:, None], rgb), torch.where(spent, 1.0, opacity)
             behind = color if self.field.bounded else self._sky(chunk.direction)
             rgb = rgb + (1 - opacity[:, None]) * behind
             parts.append((rgb, opacity, distance, distance * chunk.z_scale, normal))

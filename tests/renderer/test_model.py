@@ -104,7 +104,7 @@ def test_outside_the_image_circle_there_is_background():
 def test_normals_come_when_asked_for():
     model = model_of(Blob(center=(0.5, 0.5, 0.5), peak=400.0))
     image = model.render_image(CAMERA, POSE, normals=True)
-    rays, solid = camera_rays(CAMERA, POSE), image["opacity"].flatten() > 0.99
+    rays, solid = camera_rays(CAMERA, POSE), image["opacity"].flatten() > 0.999
     point = rays.origin + rays.direction * image["distance"].flatten()[:, None]
     expected = torch.nn.functional.normalize(point, dim=-1)[solid]
     assert solid.sum() > 50 and ((image["normal"].flatten(0, 1)[solid] * expected).sum(-1) > 0.99).all()
