@@ -88,7 +88,7 @@ def train_once(scene: Path, out: Path, settings: dict) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict:
-    shape = (HEIGHT, WIDTH) if not options.quick else (HEIGHT // 20, WIDTH // 20)
+    shape = (HEIGHT, WIDTH) if not options.quick else (HEIGHT // 16, WIDTH // 16)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="big-scene-") as name:
         folder = Path(name)
         write_photos(folder, options.photos, shape)
