@@ -129,4 +129,5 @@ def print_findings(findings) -> None:
 def score_rows(metrics: dict) -> list[tuple[str, str]]:
     """The held-out scores, for `print_table`."""
     views = f"{metrics['num_eval_images']} held-out views on {metrics['background']}"
-    return [("PSNR", f"{metrics['psnr']:.2f} dB ({views})"), ("SSIM", f"{metrics['ssim']:.4f}")]
+    scores = [("PSNR", f"{metrics['psnr']:.2f} dB ({views})"), ("SSIM", f"{metrics['ssim']:.4f}")]
+    return [*scores, ("floaters", f"{metrics['floaters']:.1%} of the light")]

@@ -15,6 +15,7 @@ from nerfcore.data.scene import Frame, Scene, StoredSplit, Views
 from nerfcore.metrics.image import psnr, ssim
 from nerfcore.renderer.model import Model, background_rgb
 from nerfcore.training.cameras import REFINE_UNTIL, CameraRefinement
+from nerfcore.training.floaters import FloaterMeter
 from nerfcore.training.loss import modular_loss, over
 from nerfcore.training.report import MAX_SIDE
 
@@ -25,10 +26,13 @@ ALIGNING_RAYS = 256  # of each training view, to see what its camera looks at
 @dataclass(frozen=True)
 class Evaluation:
     """metrics: JSON-able means and per-image values; pictures: (name, truth [H, W, 3], prediction [H, W, 3]), made
-    smaller, by means over blocks, where photographs stay in their files because memory does not hold them."""
+    smaller, by means over blocks, where photographs stay in their files because memory does not hold them; floaters: of
+    each picture [h, w], small, the share of each pixel that :class:`~nerfcore.training.floaters.FloaterMeter` finds to
+    be light from floaters."""
 
     metrics: dict
     pictures: list[tuple[str, Tensor, Tensor]]
+    floaters: list[Tensor]
 
 
 def evaluate(
@@ -46,6 +50,9 @@ def evaluate(
     training learned appearances, predictions take that of their photograph, too. This takes the errors of poses and
     what light and camera did out of the score, and those photographs are then no longer unseen: ``settled`` in the
     metrics says so.
+
+    ``floaters``, a mean over images too, is the share of light that comes from these, see
+    :class:`~nerfcore.training.floaters.FloaterMeter`.
     """
     if background is None:
         trained_on = model.header.get("config", {}).get("background", "random")
@@ -54,7 +61,8 @@ def evaluate(
     settled = _settled(model, replace(split, frames=frames)) if settle and frames else None
     if settled is not None:
         frames = settled.corrected_frames()
-    color, pictures, per_image = torch.tensor(background_rgb(background)), [], []
+    color, meter = torch.tensor(background_rgb(background)), FloaterMeter(model)
+    pictures, per_image, floaters = [], [], []
     for i, frame in enumerate(frames):
         truth = split.image(i)
         truth = over(color.expand_as(truth[..., :3]), truth)
@@ -66,16 +74,20 @@ def evaluate(
         prediction = prediction.clamp(0, 1)
         ignored = split.ignored(i)
         scores = {score.__name__: score(prediction, truth, ignored) for score in (psnr, ssim)}
+        floating, light = meter(frame.name, frame.camera, frame.pose)
+        scores["floaters"] = (floating.sum() / light.sum().clamp(min=1e-9)).item()
         per_image.append(dict(name=frame.name, **scores))
         if ignored is not None:
             truth, prediction = (torch.where(ignored[..., None], color, image) for image in (truth, prediction))
         if isinstance(split, StoredSplit):
             truth, prediction = (_smaller(image) for image in (truth, prediction))
         pictures.append((frame.name, truth, prediction))
-    mean = {k: sum(p[k] for p in per_image) / max(len(per_image), 1) for k in ("psnr", "ssim")}
+        floaters.append(floating.cpu())
+    mean = {k: sum(p[k] for p in per_image) / max(len(per_image), 1) for k in ("psnr", "ssim", "floaters")}
     return Evaluation(
         dict(**mean, num_eval_images=len(per_image), background=background, settled=settle, per_image=per_image),
         pictures,
+        floaters,
     )
 
 

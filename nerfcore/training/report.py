@@ -22,6 +22,9 @@ MAX_SIDE = 480  # pixels
 ERROR_FULL_SCALE = 0.2  # mean absolute error of a pixel that gets the last colour of the map
 ERROR_MAP = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))  # "inferno"
 
+FLOATER_COLOUR = (255, 84, 28)
+FEW_FLOATERS = 0.005  # share of the light of a view that is not worth a picture
+
 CAMERA_COLUMNS = {
     "turn": ("turned, degrees", ".3f"),
     "shift": ("moved, world units", ".4g"),
@@ -34,29 +37,33 @@ Point = tuple[float, float]
 
 
 def write_report(
-    path: str | Path, config: dict, metrics: dict, history: list[dict], pictures: Sequence[Picture]
+    path: str | Path, config: dict, metrics: dict, history: list[dict], pictures: Sequence[Picture],
+    floaters: Sequence[Tensor] = (),
 ) -> Path:
     """Writes the page and returns its path.
 
-    config and metrics are shown as they are; the headline takes ``psnr``, ``ssim``, ``train_seconds``, ``steps``,
-    ``rays_per_second`` and ``samples_per_second`` of metrics where present. history: dicts with ``seconds`` and any of
-    ``train_psnr`` (dB, on training rays), ``loss``, ``rays_per_second``. pictures: the held-out views, values in
-    [0, 1]; ``metrics["per_image"]`` holds name, psnr and ssim of each, in the same order. All get a line in the table,
-    and up to eight, evenly ranked from the best PSNR to the worst, are shown. ``metrics["camera_changes"]``,
-    where there is one, says how far training moved each camera: name, turn (degrees), shift (world units), focal
-    and exposure (factors). Raises OutputError.
+    config and metrics are shown as they are; the headline takes ``psnr``, ``ssim``, ``floaters``, ``train_seconds``,
+    ``steps`` and ``rays_per_second`` of metrics where present. history: dicts with ``seconds`` and any of
+    ``train_psnr`` (dB, on training rays), ``loss``, ``rays_per_second``, ``checkpoint`` (true where one was saved).
+    ``metrics["timeline"]``: seconds of each stage, in their order. pictures: the held-out views, values in [0, 1];
+    ``metrics["per_image"]`` holds name, psnr, ssim and floaters of each, in the same order. All get a line in the
+    table, and up to eight, evenly ranked from the best PSNR to the worst, are shown. floaters: of each of them [h, w],
+    the share of light from these; the worst view is shown. ``metrics["camera_changes"]``, where there is one, says how
+    far training moved each camera: name, turn (degrees), shift (world units), focal and exposure (factors). Raises
+    OutputError.
     """
     metrics = dict(metrics)
     scores = metrics.pop("per_image", [])
-    changes = metrics.pop("camera_changes", [])
+    changes, timeline = metrics.pop("camera_changes", []), metrics.pop("timeline", {})
     ranked = sorted(range(len(scores)), key=lambda i: -scores[i]["psnr"])
     shown = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, min(MAX_PICTURES, len(ranked)))]
     title = str(config.get("scene") or metrics.get("scene") or "run")
     body = [
         f"<header><p class=brand>nerfcore</p><h1>{escape(Path(title).name)}</h1>{_subtitle(metrics)}</header>",
         _headline(metrics),
-        _section("Training", _curves(history, metrics)),
+        _section("Time line", _timeline(timeline, history) + _curves(history, metrics)),
         _section("Held-out views", _gallery([(pictures[i], scores[i]) for i in shown], len(scores))),
+        _section("Floaters", _floaters(pictures, scores, floaters)),
         _section("Every held-out view", _score_table(scores)),
         _section("Corrected cameras", _camera_table(changes)),
         _section("Configuration", _facts(config)),
@@ -95,14 +102,28 @@ def _headline(metrics: dict) -> str:
     shows = (
         ("psnr", "PSNR, held out", lambda v: f"{v:.2f} <small>dB</small>"),
         ("ssim", "SSIM, held out", lambda v: f"{v:.4f}"),
+        ("floaters", "of the light: floaters", lambda v: f"{100 * v:.1f} <small>%</small>"),
         ("train_seconds", "training time", duration),
         ("steps", "steps", lambda v: f"{v:,}"),
         ("rays_per_second", "rays a second", compact),
-        ("samples_per_second", "samples a second", compact),
     )
     shows = [(show(metrics[key]), label) for key, label, show in shows if _is_number(metrics.get(key))]
     cards = "".join(f"<div><b>{value}</b><span>{label}</span></div>" for value, label in shows)
     return f"<div class=cards>{cards}</div>" if cards else ""
+
+
+def _timeline(timeline: dict[str, float], history: list[dict]) -> str:
+    """A bar from the beginning of the run to its end, each stage as long as it took, with marks for checkpoints."""
+    total = sum(timeline.values())
+    if not total:
+        return ""
+    saved = [row["seconds"] for row in history if row.get("checkpoint")]
+    bar = [f"<i class={stage} style='flex-grow: {seconds / total:.4f}'></i>" for stage, seconds in timeline.items()]
+    bar += [f"<b style='left: {100 * at / total:.2f}%' title='{duration(at)}'></b>" for at in saved]
+    legend = [f"<span><i class={stage}></i>{stage} {duration(seconds)}</span>" for stage, seconds in timeline.items()]
+    if saved:
+        legend.append(f"<span><b></b>{len(saved)} checkpoint{'s' * (len(saved) > 1)}</span>")
+    return f"<div class=timeline><div class=bar>{''.join(bar)}</div><p>{''.join(legend)}</p></div>"
 
 
 def _curves(history: list[dict], metrics: dict) -> str:
@@ -188,11 +209,41 @@ def _picture(picture: Picture, score: dict) -> str:
     name, truth, prediction = picture
     prediction = prediction.clamp(0, 1)
     images = {"photograph": truth, "rendered": prediction, "error": _error_image(truth, prediction)}
+    return _row(name, f"{score['psnr']:.2f} dB · SSIM {score['ssim']:.4f}", images)
+
+
+def _row(name: str, caption: str, images: dict[str, Tensor]) -> str:
+    """Pictures of one view side by side, by what they show."""
     cells = "".join(
         f"<div><img alt='{kind}' src='{_data_uri(image)}'><span>{kind}</span></div>" for kind, image in images.items()
     )
-    caption = f"<figcaption><b>{escape(name)}</b> {score['psnr']:.2f} dB · SSIM {score['ssim']:.4f}</figcaption>"
-    return f"<figure class=views style='--aspect: {truth.shape[1] / truth.shape[0]:.3f}'>{caption}{cells}</figure>"
+    height, width = next(iter(images.values())).shape[:2]
+    caption = f"<figcaption><b>{escape(name)}</b> {caption}</figcaption>"
+    return f"<figure class=views style='--aspect: {width / height:.3f}'>{caption}{cells}</figure>"
+
+
+def _floaters(pictures: Sequence[Picture], scores: list[dict], floaters: Sequence[Tensor]) -> str:
+    if not floaters:
+        return ""
+    note = (
+        "<p class=note>Light from where fewer than two training cameras see a surface: what hangs in the air before "
+        "one camera, fog, and what a single photograph shows. "
+    )
+    worst = max(range(len(floaters)), key=lambda i: scores[i]["floaters"])
+    name, truth, prediction = pictures[worst]
+    share = scores[worst]["floaters"]
+    if share < FEW_FLOATERS:
+        return f"{note}There is hardly any in the held-out views: {100 * share:.2g} % at most.</p>"
+    advice = "More photographs of what is marked, from other places, would settle it.</p>"
+    images = {"photograph": truth, "rendered": prediction, "floaters": _marked(prediction, floaters[worst])}
+    return f"{note}{advice}<div class=gallery>{_row(name, f'{100 * share:.1f} % of the light', images)}</div>"
+
+
+def _marked(image: Tensor, share: Tensor) -> Tensor:
+    """A picture [H, W, 3] without its colours, and in FLOATER_COLOUR by the shares [h, w]."""
+    share = interpolate(share[None, None], size=image.shape[:2], mode="bilinear")[0, 0, :, :, None].clamp(0, 1).cpu()
+    grey = 0.75 * image.clamp(0, 1).mean(-1, keepdim=True).expand_as(image).cpu()
+    return torch.lerp(grey, torch.tensor(FLOATER_COLOUR) / 255, share)
 
 
 def _error_image(truth: Tensor, prediction: Tensor) -> Tensor:
@@ -218,10 +269,10 @@ def _data_uri(image: Tensor) -> str:
 def _score_table(scores: list[dict]) -> str:
     if not scores:
         return ""
-    cells = "<td class=number>{psnr:.3f}<td class=number>{ssim:.4f}"
+    cells = "<td class=number>{psnr:.3f}<td class=number>{ssim:.4f}<td class=number>{floaters:.2%}"
     rows = "".join(f"<tr><td>{escape(score['name'])}{cells.format(**score)}" for score in scores)
-    mean = {key: sum(score[key] for score in scores) / len(scores) for key in ("psnr", "ssim")}
-    head = "<tr><th>view<th class=number>PSNR, dB<th class=number>SSIM"
+    mean = {key: sum(score[key] for score in scores) / len(scores) for key in ("psnr", "ssim", "floaters")}
+    head = "<tr><th>view<th class=number>PSNR, dB<th class=number>SSIM<th class=number>floaters"
     foot = f"<tr><th>mean{cells.replace('td', 'th').format(**mean)}"
     return f"<div class=scroll><table><thead>{head}<tbody>{rows}<tfoot>{foot}</table></div>"
 
@@ -287,9 +338,9 @@ PAGE = """<!doctype html>
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f6f6f4; --card: #fff; --line: #e3e3de;
-  --ink: #1d1d1b; --soft: #6b6b66; --accent: #2563c9; --level: #c2571a }
+  --ink: #1d1d1b; --soft: #6b6b66; --accent: #2563c9; --level: #c2571a; --last: #2c8a63 }
 @media (prefers-color-scheme: dark) { :root { --page: #161615; --card: #20201f; --line: #363633;
-  --ink: #ececea; --soft: #9b9b95; --accent: #7aaaf7; --level: #f0955a } }
+  --ink: #ececea; --soft: #9b9b95; --accent: #7aaaf7; --level: #f0955a; --last: #57c495 } }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif }
@@ -299,13 +350,24 @@ h2 { font-size: 19px; margin: 44px 0 12px }
 .brand { margin: 0 0 4px; color: var(--accent); font-weight: 600 }
 .note { margin: 4px 0 12px; color: var(--soft) }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin-top: 24px }
-.cards div, .charts figure, .views, .scroll {
+.cards div, .charts figure, .views, .scroll, .timeline {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px }
 .cards div { padding: 14px 16px }
 .cards b { display: block; font-size: 25px; font-weight: 600; letter-spacing: -.01em; white-space: nowrap }
 .cards small { font-size: 15px; font-weight: 400; color: var(--soft) }
 .cards span, .views span { color: var(--soft); font-size: 13px }
 figure { margin: 0 }
+.timeline { padding: 16px 14px 10px; margin-bottom: 12px }
+.timeline .bar { position: relative; display: flex; gap: 2px; height: 14px }
+.timeline i { min-width: 3px; border-radius: 3px; background: var(--soft) }
+.timeline .training { background: var(--accent) }
+.timeline .saving { background: var(--level) }
+.timeline .evaluating { background: var(--last) }
+.timeline b { width: 2px; height: 14px; background: var(--ink) }
+.bar b { position: absolute; top: 0 }
+.timeline p { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 10px 0 0; font-size: 13px; color: var(--soft) }
+.timeline span { display: flex; align-items: center; gap: 7px }
+.timeline span i { width: 11px; height: 11px }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 12px }
 .charts figure { padding: 14px 14px 10px }
 .charts figcaption { font-weight: 600; margin-bottom: 6px }

@@ -84,6 +84,7 @@ def train(
     trainer.started = started
     run = Run(trainer.model({}), config, out)
     memory_limit = sum(trainer.memory_limit().values())
+    ready = time.perf_counter()
     tell(Progress("ready", memory_limit=memory_limit, pool_bytes=trainer.pixels.pool_bytes))
     try:
         if resume:
@@ -102,21 +103,26 @@ def train(
     finally:
         trainer.close()
     trainer.check_finite()
-    train_seconds = trainer.seconds
+    train_seconds, trained = trainer.seconds, time.perf_counter()
     run.model = trainer.model(_provenance(scene, config, trainer))
     if out is not None:
         tell(Progress("saving", trainer.steps, 1.0, train_seconds))
         _save(trainer, run)
     if run.interrupted:
         return run
+    saved = time.perf_counter()
     tell(Progress("evaluating", trainer.steps, 1.0, train_seconds))
     evaluation = evaluate(run.model, scene)
+    timeline = {"earlier": trainer.seconds_used} if trainer.seconds_used else {}
+    timeline |= {"loading": ready - started, "training": trained - ready, "saving": saved - trained}
+    timeline["evaluating"] = time.perf_counter() - saved
     run.metrics = dict(
         schema=SCHEMA,
         **evaluation.metrics,
         **({} if trainer.cameras is None else dict(camera_changes=trainer.cameras.changes())),
         steps=trainer.steps,
         train_seconds=train_seconds,
+        timeline=timeline,
         rays_per_second=trainer.rays / train_seconds,
         samples_per_second=trainer.samples / train_seconds,
         device=device,
@@ -136,9 +142,9 @@ def train(
     if out is not None:
         write_file(out / "metrics.jsonl", "".join(json.dumps(h) + "\n" for h in run.history))
         write_file(out / "metrics.json", json.dumps(run.metrics, indent=1))
-        write_report(
-            out / "report.html", dict(scene=scene.name, **asdict(config)), run.metrics, run.history, evaluation.pictures
-        )
+        shown = dict(scene=scene.name, **asdict(config))
+        pictures = evaluation.pictures, evaluation.floaters
+        write_report(out / "report.html", shown, run.metrics, run.history, *pictures)
     return run
 
 
@@ -193,6 +199,7 @@ def _fit(
             tell(progress)
             reported, rays, samples = now, trainer.rays, trainer.samples
         if run.out is not None and now - saved > CHECKPOINT_SECONDS:
+            run.history.append(dict(step=trainer.steps, seconds=trainer.seconds, checkpoint=True))
             _save(trainer, run)
             saved = time.perf_counter()
 

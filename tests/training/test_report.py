@@ -16,6 +16,7 @@ METRICS = {
     "psnr": 29.1234,
     "ssim": 0.88127,
     "steps": 12345,
+    "floaters": 0.0271,
     "train_seconds": 200.4,
     "rays_per_second": 71234.5,
     "samples_per_second": 1312345.6,
@@ -56,13 +57,16 @@ class Page(HTMLParser):
         self.texts.append(data.strip())
 
 
-def report(folder, count=12, height=30, width=20, history=HISTORY):
+def report(folder, count=12, height=30, width=20, history=HISTORY, floaters=(), timeline=None):
     views = [
         (f"view {i}", torch.full((height, width, 3), 0.5), torch.full((height, width, 3), 0.5 + 0.01 * i))
         for i in range(count)
     ]
-    scores = [{"name": name, "psnr": 40.0 - i, "ssim": 0.9} for i, (name, _, _) in enumerate(views)]
-    path = write_report(folder / "report.html", CONFIG, METRICS | {"per_image": scores}, history, views)
+    scores = [
+        {"name": name, "psnr": 40.0 - i, "ssim": 0.9, "floaters": 0.01 * i} for i, (name, _, _) in enumerate(views)
+    ]
+    metrics = METRICS | {"per_image": scores, "timeline": timeline or {}}
+    path = write_report(folder / "report.html", CONFIG, metrics, history, views, floaters)
     return Page(path.read_text(encoding="utf-8"))
 
 
@@ -73,7 +77,7 @@ def images(page):
 
 def test_page_holds_the_figures(tmp_path):
     page = report(tmp_path)
-    for text in ("29.12", "0.8813", "12,345", "3 min 20 s", "71.23k", "1.312M", "a <b> & c", "optimizer.rate", "0.01"):
+    for text in ("29.12", "0.8813", "12,345", "3 min 20 s", "71.23k", "2.7", "a <b> & c", "optimizer.rate", "0.01"):
         assert text in page.texts, text
     assert "held out 29.12" in page.texts
     assert page.tags.count("polyline") == 3
@@ -123,6 +127,30 @@ def test_corrected_cameras_are_listed(tmp_path):
     still = [change | dict(turn=0.0, shift=0.0) for change in changes]  # appearances alone
     path = write_report(tmp_path / "still.html", CONFIG, METRICS | {"camera_changes": still}, [], [])
     assert "turned cameras" not in path.read_text(encoding="utf-8")
+
+
+def test_the_view_with_most_floaters_is_shown(tmp_path):
+    """What floats is marked in its place: the right half, of the last of three views."""
+    share = torch.zeros(6, 4)
+    share[:, 2:] = 1.0
+    page = report(tmp_path, count=3, floaters=[torch.zeros(6, 4), torch.zeros(6, 4), share])
+    marked = images(page)[-1]
+    assert len(images(page)) == 12 and "Floaters" in page.texts and "2.0 % of the light" in page.texts
+    assert marked[:, :5].std(-1).max() == 0 and (marked[:, -5:] == [255, 84, 28]).all()
+    assert "2.00%" in page.texts and "1.00%" in page.texts  # the last view, and the mean
+    clean = report(tmp_path, count=1, floaters=[torch.zeros(6, 4)])
+    assert len(images(clean)) == 3 and any("hardly any" in text for text in clean.texts)
+
+
+def test_the_time_line_adds_up(tmp_path):
+    stages = {"loading": 2.0, "training": 90.0, "saving": 0.5, "evaluating": 7.5}
+    history = [*HISTORY, {"seconds": 60.0, "step": 9, "checkpoint": True}]
+    page = report(tmp_path, count=1, timeline=stages, history=history)
+    for text in ("loading 2 s", "training 1 min 30 s", "saving 0.5 s", "evaluating 7.5 s", "1 checkpoint"):
+        assert text in page.texts, text
+    styles = [value for tag, name, value in page.attributes if name == "style" and tag in ("i", "b")]
+    assert styles == [f"flex-grow: {seconds / 100:.4f}" for seconds in stages.values()] + ["left: 60.00%"]
+    assert page.tags.count("polyline") == 3
 
 
 def test_unwritable_report(tmp_path):
