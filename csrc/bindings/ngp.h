@@ -40,8 +40,8 @@ inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density,
                                     at::IntArrayRef resolution, at::IntArrayRef offset, int64_t sh_degree, double max_log_density,
                                     const Tensor& origin, const Tensor& direction, const std::optional<Tensor>& jitter, const Tensor& bits,
                                     int64_t grid_resolution, int64_t cascades, double step_min, double step_max, double cone_angle, double near,
-                                    double stop_below, int64_t max_samples, int64_t rays_per_chunk, const Tensor& background, const Tensor& truth,
-                                    Tensor& grad_table, Tensor& touched) {
+                                    double stop_below, int64_t max_samples, int64_t rays_per_chunk, double full_from, const Tensor& background,
+                                    const Tensor& truth, Tensor& grad_table, Tensor& touched) {
   for (const Tensor* t : {&background, &truth, static_cast<const Tensor*>(&grad_table), static_cast<const Tensor*>(&touched)})
     check_contiguous(*t, "ngp_loss input");
   const Tensor loss = at::empty({}, origin.options().dtype(at::kDouble));
@@ -63,7 +63,7 @@ inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density,
     }
   const NgpRays rays = ngp_rays(origin, direction, jitter, bits, blocks, grid_resolution, cascades, step_min, step_max, cone_angle, near, stop_below,
                                 max_samples);
-  ngp_loss_cpu(NgpLoss{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), rays, rays_per_chunk,
+  ngp_loss_cpu(NgpLoss{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), rays, rays_per_chunk, float(full_from),
                        background.const_data_ptr<float>(), truth.const_data_ptr<float>(), loss.data_ptr<double>(), ray_offsets.data_ptr<int64_t>(),
                        allocate, pointers[0], pointers[1], grad_table.data_ptr<float>(), touched.data_ptr<uint8_t>()}, num_threads());
   std::vector<Tensor> out{loss, t_start, t_end, ray_offsets, weight};
@@ -100,7 +100,7 @@ inline void register_ngp(Operations& m) {
 #define NC_NGP_GRID                                                                                                                 \
   "Tensor bits, int grid_resolution, int cascades, float step_min, float step_max, float cone_angle, float near, float stop_below, " \
   "int max_samples, "
-  m.def("ngp_loss(" NC_NGP_FIELD "Tensor origin, Tensor direction, Tensor? jitter, " NC_NGP_GRID "int rays_per_chunk, Tensor background, Tensor truth, "
+  m.def("ngp_loss(" NC_NGP_FIELD "Tensor origin, Tensor direction, Tensor? jitter, " NC_NGP_GRID "int rays_per_chunk, float full_from, Tensor background, Tensor truth, "
         "Tensor(a!) grad_table, Tensor(b!) touched) -> Tensor[]", &ngp_loss);
   m.def("ngp_density(" NC_NGP_FIELD "Tensor x) -> Tensor", &ngp_density_forward);
   m.def("ngp_render(" NC_NGP_FIELD "Tensor origin, Tensor direction, " NC_NGP_GRID "float shows) -> (Tensor, Tensor, Tensor)", &ngp_render);

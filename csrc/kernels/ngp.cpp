@@ -118,6 +118,18 @@ class LossChunk {
       behind[run->ray] = composite_ray_backward<float>(run->count, &rgb[3 * b], &result->t_start[b], &result->t_end[b], weight + b, &after[b], grad,
                                                        grad[3], 0.0f, nullptr, behind[run->ray], &grad_sigma[b], &grad_rgb[3 * b]);
     }
+    fade();
+  }
+
+  // Gradients of what is near a camera count less: Philip and Deschaintre 2023.
+  void fade() {
+    for (int64_t i = 0; i < rows; ++i) {
+      const float t = 0.5f * (result->t_start[i] + result->t_end[i]);
+      if (t >= p->full_from) continue;
+      const float share = t / p->full_from * (t / p->full_from);
+      grad_sigma[i] *= share;
+      for (int c = 0; c < 3; ++c) grad_rgb[3 * i + c] *= share;
+    }
   }
 
   // Adjoint of the networks down to the features; adds to the partial weight gradients.

@@ -41,6 +41,7 @@ struct NgpLoss {
   NgpField field;
   NgpRays rays;
   int64_t rays_per_chunk;
+  float full_from;          // distance from which on samples have their whole gradient; nearer ones (t / full_from)² of it
   const float* background;  // [R, 3]
   const float* truth;       // [R, 3]
   double* loss;             // out

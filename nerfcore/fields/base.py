@@ -48,11 +48,12 @@ class Field(nn.Module):
 
     def fused_loss(
         self, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
-        truth: Tensor, expected_samples: int,
+        truth: Tensor, expected_samples: int, full_from: float = 0.0,
     ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor | TouchedGradient]] | None:
         """Rendering, mean squared error and gradients as one operation, or None where the field has none as it is.
 
-        Box rays, jitter [R], background, truth [R, 3]; expected_samples: about how many samples these rays will have.
+        Box rays, jitter [R], background, truth [R, 3]; expected_samples: about how many samples these rays will have;
+        full_from: see :func:`~nerfcore.ops.composite.fade_gradients`.
         Returns the loss, the samples that light reached, their weights [S], and the gradient of every parameter by
         name, equal to what :func:`~nerfcore.renderer.volume.render_samples` and autograd give.
         """

@@ -94,7 +94,7 @@ class NGPField(Field):
             code = code.index_select(0, ray_indices)
         return mlp(torch.cat((embedding, code), 1), list(self.color_mlp), "sigmoid", self.precision, self.backend)
 
-    def fused_loss(self, origin, direction, lattice, jitter, background, truth, expected_samples):
+    def fused_loss(self, origin, direction, lattice, jitter, background, truth, expected_samples, full_from=0.0):
         if not has_ngp_kernel(self.table, self.backend):
             return None
         if self.grad_table is None or self.grad_table.values.shape != self.table.shape:
@@ -104,7 +104,7 @@ class NGPField(Field):
         rays_per_chunk = min(max(len(origin) * CHUNK_SAMPLES // expected_samples, 16), MAX_CHUNK_RAYS)
         loss, samples, weights, density, color = ngp_loss(
             self.networks(), origin, direction, lattice, background, truth, self.grad_table, jitter,
-            rays_per_chunk=rays_per_chunk, backend=self.backend,
+            rays_per_chunk=rays_per_chunk, full_from=full_from, backend=self.backend,
         )
         gradients = {f"density_mlp.{i}": g for i, g in enumerate(density)}
         gradients |= {f"color_mlp.{i}": g for i, g in enumerate(color)}

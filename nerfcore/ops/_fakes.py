@@ -99,7 +99,7 @@ def _(x, weights, hidden, out, grad_out, activation, precision, wants_x):
 def _(
     table, density, color, scale, resolution, offset, sh_degree, max_log_density, origin, direction, jitter, bits,
     grid_resolution, cascades, step_min, step_max, cone_angle, near, stop_below, max_samples, rays_per_chunk,
-    background, truth, grad_table, touched,
+    full_from, background, truth, grad_table, touched,
 ):
     samples = get_ctx().new_dynamic_size()
     per_sample = [origin.new_empty(samples) for _ in range(3)]  # t_start, t_end, weight

@@ -50,6 +50,20 @@ def composite(
     return composite_reference(sigma, rgb, Samples(t_start, t_end, offsets), stop_below)
 
 
+def fade_gradients(values: Tensor, samples: Samples, full_from: float) -> Tensor:
+    """The same values [S, ...] of samples; their gradient is ``min(1, (t / full_from)²)`` times what it was, with t the
+    middle of the interval (Philip and Deschaintre 2023, Floaters no more).
+
+    Space is seen by the more pixels the nearer it is to a camera, by the square of its distance: without this it learns
+    so much faster there, and from one camera alone, that it stays full of what explains this camera's photograph.
+    full_from: distance from which on gradients are whole; 0 = everywhere. Differentiable in: values, as stated.
+    """
+    if not full_from:
+        return values
+    share = (samples.t_mid / full_from).square().clamp(max=1)
+    return torch.lerp(values.detach(), values, share.view(-1, *[1] * (values.ndim - 1)))
+
+
 class _Composite(torch.autograd.Function):
     @staticmethod
     def forward(ctx, sigma, rgb, t_start, t_end, offsets, stop_below):

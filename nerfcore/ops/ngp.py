@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.ops._dispatch import check, use_kernel
-from nerfcore.ops.composite import STOP_BELOW, composite_reference
+from nerfcore.ops.composite import STOP_BELOW, composite_reference, fade_gradients
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid_reference
 from nerfcore.ops.intersect import intersect_box_reference
 from nerfcore.ops.march import longest_step, march_rays_reference
@@ -40,7 +40,7 @@ class NgpNetworks:
 def ngp_loss(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, background: Tensor, truth: Tensor,
     grad_table: TouchedGradient, jitter: Tensor | None = None, stop_below: float = STOP_BELOW,
-    rays_per_chunk: int = 64, backend: str = "auto",
+    rays_per_chunk: int = 64, full_from: float = 0.0, backend: str = "auto",
 ) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
     """Renders box rays over a background, compares them with the truth, and differentiates: marching, forward and
     backward pass at once, without the large tensors between the operations of which it consists.
@@ -52,7 +52,8 @@ def ngp_loss(
     Returns loss (a scalar), the samples that light reached and their weights [S], and the gradients of
     ``networks.density`` and ``networks.color``; the gradient of the table is added to ``grad_table``. A ray is marched
     a few samples at a time, so that little is computed behind its end. rays_per_chunk: rays that are worked on
-    together; best where they have about a thousand samples. Float32 on the CPU; the same bits for any number of
+    together; best where they have about a thousand samples. full_from: distance from which on samples have their whole
+    gradient, see :func:`~nerfcore.ops.composite.fade_gradients`. Float32 on the CPU; the same bits for any number of
     threads. Itself not differentiable.
     """
     networks, dims = _checked(networks)
@@ -67,10 +68,10 @@ def ngp_loss(
     if rays_per_chunk < 1:
         raise ValueError(f"rays_per_chunk must be at least 1, got {rays_per_chunk}")
     if not has_ngp_kernel(networks.density[0], backend):
-        return ngp_loss_reference(networks, *rays[:2], lattice, *rays[2:], grad_table, jitter, stop_below)
+        return ngp_loss_reference(networks, *rays[:2], lattice, *rays[2:], grad_table, jitter, stop_below, full_from)
     loss, t_start, t_end, ray_offsets, weights, *grads = torch.ops.nerfcore.ngp_loss(
         *_arguments(networks), *rays[:2], jitter, *_lattice_arguments(lattice), stop_below, lattice.max_samples,
-        rays_per_chunk, *rays[2:], grad_table.values, grad_table.touched,
+        rays_per_chunk, full_from, *rays[2:], grad_table.values, grad_table.touched,
     )
     samples = Samples(t_start, t_end, ray_offsets)
     return loss.to(torch.float32), samples, weights, grads[: len(networks.density)], grads[len(networks.density) :]
@@ -176,7 +177,7 @@ def _matrices(name: str, weights: Sequence[Tensor], width: int, like: Tensor) ->
 @torch.enable_grad()
 def ngp_loss_reference(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, background: Tensor, truth: Tensor,
-    grad_table: TouchedGradient, jitter: Tensor | None, stop_below: float,
+    grad_table: TouchedGradient, jitter: Tensor | None, stop_below: float, full_from: float,
 ) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
     """The same from the references of the operations, by automatic differentiation."""
     table = networks.table.to(networks.density[0].dtype)
@@ -186,6 +187,7 @@ def ngp_loss_reference(
     sigma, rgb = _field_reference(
         replace(networks, table=table, density=density, color=color), origin, direction, samples
     )
+    sigma, rgb = (fade_gradients(values, samples, full_from) for values in (sigma, rgb))
     rgb, opacity, _, weights = composite_reference(sigma, rgb, samples, stop_below)
     loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)
     gradient, *grads = torch.autograd.grad(loss, [table, *matrices])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.fields.base import Field
-from nerfcore.ops.composite import composite
+from nerfcore.ops.composite import composite, fade_gradients
 from nerfcore.ops.intersect import intersect_box
 from nerfcore.ops.march import march_rays
 from nerfcore.renderer.occupancy import OccupancyGrid
@@ -73,13 +73,15 @@ def render_samples(
     direction: Tensor,
     samples: Samples,
     backend: str = "auto",
+    full_from: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Colour [R, 3] without background, opacity [R], distance [R] (weighted sum) and weights [S] of sampled rays;
-    differentiable in the field's parameters."""
+    differentiable in the field's parameters. full_from: see :func:`~nerfcore.ops.composite.fade_gradients`."""
     ray = samples.ray_indices
     x = sample_positions(origin, direction, samples, ray)
     sigma, embedding = field.density(x)
     rgb = field.color(embedding, direction, ray)
+    sigma, rgb = (fade_gradients(values, samples, full_from) for values in (sigma, rgb))
     return composite(sigma, rgb, samples, backend=backend)
 
 

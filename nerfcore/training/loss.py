@@ -19,7 +19,7 @@ DISTORTION_WEIGHT = 0.01  # as in Barron et al. 2022
 def photometric_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
     truth: Tensor, expected_samples: int, capacity: int | None = None, backend: str = "auto",
-    depth: DepthTerm | None = None,
+    depth: DepthTerm | None = None, full_from: float = 0.0,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor | TouchedGradient]]:
     """Mean squared error of box rays [R] rendered over ``background`` [R, 3] against ``truth`` [R, 3].
 
@@ -27,25 +27,27 @@ def photometric_loss(
     GPU (see :func:`~nerfcore.ops.march.march_rays`); rays that do not fit do not count. Returns the loss, the samples
     that were looked at, their weights [S], and the gradient of each parameter by name; also that
     of "origin", "direction", "background" and "truth" where these require one, which no fused step gives. depth: a term
-    that the gradients, but not the loss that is returned, have besides; no fused step has it.
+    that the gradients, but not the loss that is returned, have besides; no fused step has it. full_from: samples
+    nearer to their camera have less of their gradient, see :func:`~nerfcore.ops.composite.fade_gradients`.
     """
     batch = origin, direction, lattice, jitter, background, truth
     fits_alone = depth is None and not any(given.requires_grad for given in (origin, direction, background, truth))
-    if fits_alone and (fused := field.fused_loss(*batch, expected_samples)) is not None:
+    if fits_alone and (fused := field.fused_loss(*batch, expected_samples, full_from)) is not None:
         return fused
-    return modular_loss(field, *batch, capacity, backend, depth)
+    return modular_loss(field, *batch, capacity, backend, depth, full_from)
 
 
 def modular_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
     truth: Tensor, capacity: int | None = None, backend: str = "auto", depth: DepthTerm | None = None,
+    full_from: float = 0.0,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same, operation by operation."""
     rays = origin, direction
     if not field.bounded:
-        return proposal_loss(field, *rays, jitter, truth, backend, depth)
+        return proposal_loss(field, *rays, jitter, truth, backend, depth, full_from)
     samples = sample_rays(*rays, lattice, jitter, capacity, backend)
-    rgb, opacity, _, weights = render_samples(field, *rays, samples, backend)
+    rgb, opacity, _, weights = render_samples(field, *rays, samples, backend, full_from)
     error = (rgb + (1 - opacity[:, None]) * background - truth).square().mean(1)
     if capacity is not None:
         error = error * samples.complete * (len(error) / samples.complete.sum().clamp(min=1))
@@ -56,7 +58,7 @@ def modular_loss(
 
 def proposal_loss(
     field: UnboundedField, origin: Tensor, direction: Tensor, jitter: Tensor, truth: Tensor, backend: str = "auto",
-    depth: DepthTerm | None = None,
+    depth: DepthTerm | None = None, full_from: float = 0.0,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same for a field with proposals, whose gradients are also of what teaches these, and of the distortion
     (Barron et al. 2022, equation 16).
@@ -66,7 +68,7 @@ def proposal_loss(
     """
     samples, proposed = field.propose(origin, direction, jitter)
     in_box = field.in_box(samples)
-    rgb, opacity, _, weights = render_samples(field, origin, direction, in_box, backend)
+    rgb, opacity, _, weights = render_samples(field, origin, direction, in_box, backend, full_from)
     loss = (rgb + (1 - opacity[:, None]) * field.sky(direction) - truth).square().mean()
     unexplained = sum(interlevel(weights, samples, *proposal, backend=backend).mean() for proposal in proposed)
     spread = DISTORTION_WEIGHT * distortion(weights, samples, backend=backend).mean()

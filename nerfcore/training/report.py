@@ -102,7 +102,7 @@ def _headline(metrics: dict) -> str:
     shows = (
         ("psnr", "PSNR, held out", lambda v: f"{v:.2f} <small>dB</small>"),
         ("ssim", "SSIM, held out", lambda v: f"{v:.4f}"),
-        ("floaters", "of the light: floaters", lambda v: f"{100 * v:.1f} <small>%</small>"),
+        ("floaters", "light from floaters", lambda v: f"{100 * v:.1f} <small>%</small>"),
         ("train_seconds", "training time", duration),
         ("steps", "steps", lambda v: f"{v:,}"),
         ("rays_per_second", "rays a second", compact),

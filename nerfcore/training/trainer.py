@@ -44,6 +44,9 @@ FIRST_STRIDE, UNIT_STRIDE_AT = 4.0, 0.9
 """Steps along a ray are at first so many times as long as in a picture, and shrink to their length at this share of the
 budget: rays through fog that has not cleared yet cost less, so that a step sees more of them."""
 
+FULL_FROM = 0.5
+"""Samples have their whole gradient from this share of the distance on that cameras have from the middle of the box."""
+
 COUNTERS = ("steps", "rays", "samples", "num_rays", "samples_at_update", "rays_at_forget")
 OCCUPANCY_STATE = ("sweep", "draw")
 
@@ -104,6 +107,8 @@ class Trainer:
             self.cameras = CameraRefinement(
                 scene.train, scene.transform, config.refine, config.appearance, device=device, backend=config.backend
             )
+        centres = scene.transform.to_box(scene.camera_centres())
+        self.full_from = FULL_FROM * (centres - 0.5).norm(dim=-1).median().item()
         self.num_rays = config.min_rays
         self.steps = self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
         self.seconds_used, self.started = 0.0, time.perf_counter()
@@ -177,7 +182,7 @@ class Trainer:
                     background, truth = (self.cameras.in_field(c, rays, image) for c in (background, truth))
             batch = self.field, rays.origin, rays.direction, lattice, jitter, background, truth
             loss, samples, weights, gradients = photometric_loss(
-                *batch, self.samples_per_step, self.capacity, config.backend, depth
+                *batch, self.samples_per_step, self.capacity, config.backend, depth, self.full_from
             )
             self.loss.copy_(loss)
             if self.capacity is None:  # else looking would be waiting

@@ -12,7 +12,7 @@ import torch
 
 from nerfcore.fields import FIELDS, NGPField
 from nerfcore.testing import assert_matches
-from nerfcore.training.loss import photometric_loss
+from nerfcore.training.loss import modular_loss, photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.types import SampleLattice
 
@@ -143,6 +143,18 @@ def test_half_storage_in_the_fused_operations(kernel_backend, storage):
             loss, gradients["table"].values, *f.fused_render(origin, direction, lattice, 0.0, 1e-4), f.sigma(origin)
         ])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_gradients_fade_alike_in_both_paths(kernel_backend):
+    field, (lattice, *rays) = small_field(kernel_backend), lattice_and_rays()
+    fused = photometric_loss(field, *rays[:2], lattice, *rays[2:], 4096, backend=kernel_backend, full_from=1.0)[3]
+    fused = fused | {"table": fused["table"].values}
+    whole, faded = (modular_loss(field, *rays[:2], lattice, *rays[2:], None, kernel_backend, None, f) for f in (0, 1.0))
+    assert torch.equal(whole[0], faded[0])
+    for name, gradient in fused.items():
+        size = faded[3][name].abs().max()
+        assert torch.allclose(gradient, faded[3][name], atol=1e-4 * size, rtol=1e-3), name
+        assert (whole[3][name] - faded[3][name]).abs().max() > 0.05 * size
 
 
 @pytest.mark.parametrize("storage", HALVES)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerfcore.ops.composite import composite, composite_reference
+from nerfcore.ops.composite import composite, composite_reference, fade_gradients
 from nerfcore.testing import assert_matches
 from nerfcore.types import Samples
 
@@ -221,3 +221,14 @@ def test_a_second_derivative_is_refused(kernel_backend):
     (first,) = torch.autograd.grad(opacity.square().sum(), sigma, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
+
+
+def test_gradients_fade_towards_the_camera():
+    """Values stay; gradients are whole beyond the distance, and fall with its square below it."""
+    samples = Samples(torch.tensor([0.0, 0.5, 1.5, 4.0]), torch.tensor([1.0, 1.5, 2.5, 5.0]), torch.tensor([0, 4]))
+    for shape in ((4,), (4, 3)):
+        values = torch.rand(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        faded = fade_gradients(values, samples, 2.0)
+        (gradient,) = torch.autograd.grad(faded.sum(), values)
+        assert torch.equal(faded, values) and gradient.view(4, -1)[:, 0].tolist() == [1 / 16, 1 / 4, 1.0, 1.0]
+    assert fade_gradients(values, samples, 0.0) is values

@@ -80,6 +80,16 @@ def test_equals_its_parts(kernel_backend, shape, opaque):
     assert not kernel["table"][touched == 0].any() and kernel["table"][touched == 1].any()
 
 
+def test_faded_gradients_equal_those_of_the_parts(kernel_backend):
+    """Cameras are inside the box: about half of the light is from nearer than where gradients are whole."""
+    far = 0.8
+    kernel, _, samples, weights = run("odd", 1.0, torch.float32, kernel_backend, full_from=far)
+    yardstick, truth = (run("odd", 1.0, t, "reference", full_from=far)[0] for t in (torch.float32, torch.float64))
+    assert 0.2 < weights[samples.t_mid < far].sum() / weights.sum() < 0.8
+    for name, value in kernel.items():
+        assert_matches(value, yardstick[name], truth[name], floor=2e-5, what=name)
+
+
 @pytest.mark.parametrize("opaque", [1.0, 20.0], ids=["fog", "walls"])
 def test_samples_are_those_that_light_reached(kernel_backend, opaque):
     """Of every ray the first ones that marching finds, with the weights of compositing; the rest would weigh nothing."""

@@ -81,7 +81,7 @@ def ngp_lattice(i: Inputs):
 def ngp_loss(i: Inputs):
     touched = torch.zeros(LEVELS.num_entries, dtype=torch.uint8, device=i.device)
     images = i.rand(3, 3), i.rand(3, 3)  # background, truth
-    return *i.field, *i.rays, i.rand(3), *ngp_lattice(i), 64, *images, torch.zeros_like(i.table), touched
+    return *i.field, *i.rays, i.rand(3), *ngp_lattice(i), 64, 0.5, *images, torch.zeros_like(i.table), touched
 
 
 def mlp_backward(i: Inputs, wants_x):
