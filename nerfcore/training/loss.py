@@ -28,7 +28,8 @@ def photometric_loss(
     that were looked at, their weights [S], and the gradient of each parameter by name; also that
     of "origin", "direction", "background" and "truth" where these require one, which no fused step gives. depth: a term
     that the gradients, but not the loss that is returned, have besides; no fused step has it. full_from: samples
-    nearer to their camera have less of their gradient, see :func:`~nerfcore.ops.composite.fade_gradients`.
+    of a bounded field that are nearer to their camera have less of their gradient, see
+    :func:`~nerfcore.ops.composite.fade_gradients`.
     """
     batch = origin, direction, lattice, jitter, background, truth
     fits_alone = depth is None and not any(given.requires_grad for given in (origin, direction, background, truth))
@@ -45,7 +46,7 @@ def modular_loss(
     """The same, operation by operation."""
     rays = origin, direction
     if not field.bounded:
-        return proposal_loss(field, *rays, jitter, truth, backend, depth, full_from)
+        return proposal_loss(field, *rays, jitter, truth, backend, depth)
     samples = sample_rays(*rays, lattice, jitter, capacity, backend)
     rgb, opacity, _, weights = render_samples(field, *rays, samples, backend, full_from)
     error = (rgb + (1 - opacity[:, None]) * background - truth).square().mean(1)
@@ -58,7 +59,7 @@ def modular_loss(
 
 def proposal_loss(
     field: UnboundedField, origin: Tensor, direction: Tensor, jitter: Tensor, truth: Tensor, backend: str = "auto",
-    depth: DepthTerm | None = None, full_from: float = 0.0,
+    depth: DepthTerm | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same for a field with proposals, whose gradients are also of what teaches these, and of the distortion
     (Barron et al. 2022, equation 16).
@@ -68,7 +69,7 @@ def proposal_loss(
     """
     samples, proposed = field.propose(origin, direction, jitter)
     in_box = field.in_box(samples)
-    rgb, opacity, _, weights = render_samples(field, origin, direction, in_box, backend, full_from)
+    rgb, opacity, _, weights = render_samples(field, origin, direction, in_box, backend)
     loss = (rgb + (1 - opacity[:, None]) * field.sky(direction) - truth).square().mean()
     unexplained = sum(interlevel(weights, samples, *proposal, backend=backend).mean() for proposal in proposed)
     spread = DISTORTION_WEIGHT * distortion(weights, samples, backend=backend).mean()
