@@ -13,6 +13,7 @@ from nerfcore.applications.export import export_mesh
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.data.camera_path import CameraPath
 from nerfcore.data.scene import Scene
+from nerfcore.mesh import unlit_glb
 from nerfcore.renderer.model import Model
 from nerfcore.renderer.video import path_trajectory, write_video
 from nerfcore.viewer.content import Content
@@ -35,7 +36,7 @@ def model_content(model: Model, scene: Scene | None, folder: Path, looking: Look
     return Content(
         model.header.get("scene") or folder.resolve().name, bare if scene is None else photos_of(scene, cameras),
         model.world_box, folder, None if scene is None else scene.points, model.render,
-        export=partial(_export, model, looking), film=partial(_film, model, looking),
+        export=partial(_export, model, looking), mesh=unlit_glb, film=partial(_film, model, looking),
     )
 
 

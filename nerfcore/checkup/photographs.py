@@ -316,7 +316,8 @@ def _uneven(photos: list[Photo], gains: np.ndarray) -> list[Finding]:
             "exposure", "warning",
             f"the same things are up to {math.exp(np.ptp(brightness)):.2f} times as bright in one photo as in another "
             f"(darkest {ends[0]}, brightest {ends[1]})",
-            "the field explains it with fog and floaters", "train with --exposure; lock the exposure next time", ends,
+            "the field explains it with fog and floaters",
+            "train with --appearance exposure; lock the exposure next time", ends,
         ))
     tint = gains - brightness[:, None]
     channel = int(np.ptp(tint, 0).argmax())
@@ -327,6 +328,6 @@ def _uneven(photos: list[Photo], gains: np.ndarray) -> list[Finding]:
             f"{('red', 'green', 'blue')[channel]} differs by up to {math.expm1(np.ptp(tint[:, channel])):.0%} between "
             f"photos of the same things ({ends[0]}, {ends[1]})",
             "surfaces take on the colours of the light meter",
-            "train with --exposure; lock the white balance next time", ends,
+            "train with --appearance affine; lock the white balance next time", ends,
         ))
     return findings

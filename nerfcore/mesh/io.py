@@ -49,6 +49,27 @@ def save_mesh(mesh: Mesh, path: str | Path) -> Path:
     return path
 
 
+def unlit_glb(path: str | Path) -> bytes:
+    """A mesh file that :func:`save_mesh` wrote, as glTF binary that is drawn in its own colours: the light of the scene
+    is in them already, and glTF's default is a metal. Raises OutputError for a file that cannot be read."""
+    import trimesh
+
+    path = Path(path)
+    try:
+        mesh = trimesh.load(path, force="mesh", process=False)
+    except Exception as error:  # whatever trimesh's readers raise
+        raise OutputError(f"{path}: is no mesh that can be read ({error}); export it again") from error
+    if path.suffix.lower() != ".glb":
+        mesh.visual.vertex_colors = np.rint(_linear(mesh.visual.vertex_colors[:, :3] / 255) * 255).astype(np.uint8)
+
+    def take_the_light_away(tree: dict) -> None:
+        tree["materials"] = [{"extensions": {"KHR_materials_unlit": {}}}]
+        tree["extensionsUsed"] = ["KHR_materials_unlit"]
+        tree["meshes"][0]["primitives"][0]["material"] = 0
+
+    return mesh.export(file_type="glb", tree_postprocessor=take_the_light_away)
+
+
 def _linear(srgb: np.ndarray) -> np.ndarray:
     """Linear light of sRGB values in [0, 1] (IEC 61966-2-1)."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)

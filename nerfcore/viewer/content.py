@@ -28,7 +28,8 @@ class Content:
     """What there is to see.
 
     box [2, 3], points [N, 3]: world. folder: where what is saved goes. render: gives pictures of rays, if there is a
-    model. export(file, resolution): writes a mesh and returns a sentence on it. film(file, path, on_frame): writes the
+    model. export(file, resolution): writes a mesh and returns a sentence on it. mesh(file): one
+    that was written, as glTF binary, world coordinates; given with export. film(file, path, on_frame): writes the
     video of a camera path.
     """
 
@@ -39,6 +40,7 @@ class Content:
     points: Tensor | None = None
     render: RenderRays | None = None
     export: Callable[[Path, int], str] | None = None
+    mesh: Callable[[Path], bytes] | None = None
     film: Callable[[Path, CameraPath, Callable[[int, int], None]], object] | None = None
 
     def file(self, name: str) -> Path:

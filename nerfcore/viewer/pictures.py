@@ -21,7 +21,7 @@ from nerfcore.cameras.rays import camera_rays
 from nerfcore.data.camera_path import fov_camera
 from nerfcore.types import Rays, Render
 
-MODES = "rgb", "distance", "normals", "error"
+MODES = "rgb", "distance", "normals", "error", "mesh"
 RAYS_AT_ONCE = 1 << 14  # between looks at whether the picture is still wanted
 ERROR_FULL_SCALE = 0.2  # mean absolute error of a pixel that gets the last colour
 RAMP = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))  # "inferno"
@@ -113,8 +113,12 @@ def paint(
 
     distance: the nearer, the brighter, between what 2 and 98 % of the opaque pixels have. normals: world axes as red,
     green and blue, 0 is mid-grey. error: from black to yellow by the mean absolute difference to the photograph whose
-    camera the browser looks through; elsewhere it is rgb, and the note says so.
+    camera the browser looks through; elsewhere it is rgb, and the note says so. mesh: the background alone, which the
+    browser draws the mesh before.
     """
+    if view.mode == "mesh":
+        shape = view.height, view.width
+        return Picture(np.full((*shape, 3), 255 * (view.background == "white"), np.uint8), np.full(shape, np.inf, "f4"))
     rays = camera_rays(view.camera, view.pose)
     parts = []
     for start in range(0, len(rays), RAYS_AT_ONCE):

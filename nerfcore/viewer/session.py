@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
+from nerfcore.errors import OutputError
 from nerfcore.viewer.box_editor import BoxEditor
 from nerfcore.viewer.content import CAMERAS_AWAY
 from nerfcore.viewer.path_editor import PathEditor
@@ -26,6 +27,7 @@ class Session:
 
     def __init__(self, viewer, client):
         self.viewer, self.client, self.content, self.cameras = viewer, client, viewer.content, []
+        self.mesh, self.mesh_drawn = None, None
         with self.client.atomic():
             self._add_training()
             tabs = self.client.gui.add_tab_group()
@@ -95,20 +97,23 @@ class Session:
         self.client.scene.set_background_image(
             picture.rgb, "jpeg", jpeg_quality=90, depth=picture.z_depth[::step, ::step] * self.content.unit
         )
-        note = f"{width} × {height}" + (f" · {picture.note}" if picture.note else "")
+        what = "" if self.mode.value == "mesh" else f"{width} × {height}"
+        note = " · ".join(filter(None, (what, picture.note)))
         if self.note.content != note:
             self.note.content = note
 
     def _add_view(self) -> None:
         gui, content = self.client.gui, self.content
         if content.render is not None:
-            modes = MODES if any(photo.image for photo in content.photos) else MODES[:-1]
-            self.mode = gui.add_dropdown("Show", modes, hint="What pictures of the model show.")
+            have = dict(error=any(photo.image for photo in content.photos), mesh=content.mesh is not None)
+            modes = [mode for mode in MODES if have.get(mode, True)]
+            self.mode = gui.add_dropdown("Show", modes, hint="What pictures of the model show, or its mesh.")
             self.background = gui.add_dropdown("Background", ("white", "black"), hint="What is behind the model.")
             self.largest = gui.add_slider(
                 "Largest side", 256, 2048, 64, 1024, hint="Pixels of a picture at rest; the fewer, the sooner."
             )
-            for control in (self.mode, self.background, self.largest):
+            self.mode.on_update(lambda _: self._change_mode())
+            for control in (self.background, self.largest):
                 control.on_update(lambda _: self.look())
             self.note = gui.add_markdown("")
         names = [photo.name for photo in content.photos]
@@ -159,10 +164,31 @@ class Session:
         if self.content.render is not None:
             self.shown_cameras.value = False
 
+    def _change_mode(self) -> None:
+        """To pictures of the model, or to its mesh."""
+        if self.mesh is not None:
+            self.mesh.visible = False
+        if self.mode.value == "mesh":
+            with self.working(self.mode, "Showing the mesh"):
+                self._draw_mesh()
+        self.look()
+
+    def _draw_mesh(self) -> None:
+        """The one of the file that the Mesh tab names, read anew if it has changed."""
+        file = self.content.file(self.mesh_file.value)
+        if not file.is_file():
+            raise OutputError(f"{file} does not exist yet: press Export mesh in the Mesh tab")
+        drawn = file, file.stat().st_mtime_ns
+        if drawn != self.mesh_drawn:
+            self.mesh = self.client.scene.add_glb("/mesh", self.content.mesh(file), scale=self.content.unit)
+            self.mesh_drawn = drawn
+        self.mesh.visible = True
+
     def _add_export(self) -> None:
         gui, content = self.client.gui, self.content
+        there = [name for name in ("mesh.glb", "mesh.ply", "mesh.obj") if (content.folder / name).is_file()]
         resolution = gui.add_slider("Resolution", 64, 512, 32, 256, hint="Samples along the longest side of the box.")
-        file = gui.add_text("File", "mesh.glb", hint="In the run folder: .glb, .obj or .ply.")
+        self.mesh_file = gui.add_text("File", [*there, "mesh.glb"][0], hint="In the run folder: .glb, .obj or .ply.")
         button, bar = gui.add_button("Export mesh"), gui.add_progress_bar(100.0, animated=True, visible=False)
         done = gui.add_markdown("")
 
@@ -171,9 +197,11 @@ class Session:
             with self.working(button, "Export"), self.viewer.exporting:
                 done.content, bar.visible = "", True
                 try:
-                    done.content = content.export(content.file(file.value), resolution.value)
+                    done.content = content.export(content.file(self.mesh_file.value), resolution.value)
                 finally:
                     bar.visible = False
+                self.mode.value = "mesh"
+                self._change_mode()
 
     def _add_training(self) -> None:
         turns = self.viewer.turns

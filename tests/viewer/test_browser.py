@@ -1,10 +1,14 @@
 """The viewer in a headless Chromium, with a ball that is rendered in closed form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from nerfcore.cameras import look_at, orbit
+from nerfcore.mesh import Mesh, save_mesh, unlit_glb
 from nerfcore.viewer.content import Content
 from nerfcore.viewer.pictures import View, paint
 from tests.conftest import absent
@@ -32,10 +36,12 @@ def window(tmp_path_factory):
     def export(file, resolution):
         if file.exists():
             raise ValueError("there is one already")
-        file.write_text(str(resolution))
-        return f"{file.name}: done"
+        sphere = trimesh.creation.icosphere(4)
+        colors = torch.from_numpy(0.5 * sphere.vertices + 0.5)  # as the ball's
+        save_mesh(Mesh(torch.from_numpy(sphere.vertices), torch.from_numpy(sphere.faces), colors), file)
+        return f"{file.name}: done at {resolution}"
 
-    viewer = Viewer(Content("ball", photos, box, folder, points, ball, export), port=18180)
+    viewer = Viewer(Content("ball", photos, box, folder, points, ball, export, unlit_glb), port=18180)
     page = Page(viewer.url, folder / "profile", SIZE)
     try:
         page.until(lambda: viewer.sessions, "the page to connect", 90)
@@ -165,12 +171,33 @@ def test_a_path_is_made_played_saved_and_loaded(window):
     assert not page.complaints
 
 
-def test_export_says_what_it_did_or_why_not(window):
+def test_the_mesh_is_exported_and_shown_where_the_model_is(window):
+    """One of the ball, in its colours; then a file of another name, that is not there."""
     viewer, page, session = window
+    go(page, session, look_at((1.5, 2.5, 1.0), (0.3, 0.2, 0.0)))
     page.click("Mesh")
     page.click("Export mesh")
-    page.until(lambda: "mesh.glb: done" in page.evaluate("document.body.innerText"), "the sentence on the mesh")
-    assert (session.content.folder / "mesh.glb").read_text() == "256"
+    page.until(lambda: "mesh.glb: done at 256" in page.evaluate("document.body.innerText"), "the sentence on the mesh")
+    page.until(lambda: session.mode.value == "mesh", "the mesh to be chosen")
+    blank = View(session.pose, session.fov_degrees, *SIZE, "mesh")
+    assert (paint(blank, ball, []).rgb == 255).all()  # so that what is seen now is the mesh
+    truth = paint(replace(blank, mode="rgb"), ball, []).rgb[FREE].astype(float)
+
+    def shows_the_mesh():
+        picture = page.screenshot()[FREE].astype(float)
+        there, expected = ((image < 250).any(-1) for image in (picture, truth))
+        return (there != expected).mean() < 0.005 and np.abs(picture - truth).mean() < 10  # viser's tones are paler
+
+    page.until(shows_the_mesh, "the mesh")
+    page.click("View")
+    page.choose("mesh", "rgb")
+    session.mesh_file.value = "other.ply"
+    page.choose("rgb", "mesh")
+    page.until(lambda: "other.ply does not exist yet" in page.evaluate("document.body.innerText"), "the error")
+    page.choose("mesh", "rgb")
+    session.mesh_file.value = "mesh.glb"
+    page.until(lambda: agrees(page, session) < CLOSE, "the colours again")
+    page.click("Mesh")
     page.click("Export mesh")
     page.until(lambda: "there is one already" in page.evaluate("document.body.innerText"), "the error")
     assert not page.complaints

@@ -120,6 +120,12 @@ def test_content_of_a_scene_and_of_a_model():
     assert [photo.image for photo in model_content(model, None, Path("out")).photos] == [None]
 
 
+def test_in_front_of_a_mesh_no_picture_of_the_model_is_rendered():
+    view = View(look_at((4.0, 0, 1), (0, 0, 0)), 50.0, 8, 6, "mesh", "black")
+    picture = paint(view, None, [])
+    assert picture.rgb.shape == (6, 8, 3) and not picture.rgb.any() and np.isinf(picture.z_depth).all()
+
+
 def test_server_answers_on_loopback_only_and_ends():
     pytest.importorskip("viser")
     from nerfcore.viewer.server import Viewer
