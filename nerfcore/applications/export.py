@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -14,18 +15,22 @@ MAX_VIEWS = 64
 VIEW_PIXELS = 256  # longer side of the distance maps that tell seen space from hidden
 
 
-def export_mesh(model: Model, path: str | Path, resolution: int = 256, iso: float | None = None) -> Mesh:
+def export_mesh(
+    model: Model, path: str | Path, resolution: int = 256, iso: float | None = None,
+    box: Sequence[float] | None = None,
+) -> Mesh:
     """Writes the surface of a model as ``.glb``, ``.obj`` or ``.ply`` by marching cubes, in world coordinates and
     units.
 
-    resolution: samples along the box. iso: density per world unit; None takes the one at which a cell is half opaque
+    resolution: samples along the longest side of the box. box: its lower corner, then its upper one, world
+    coordinates; None takes the model's. iso: density per world unit; None takes the one at which a cell is half opaque
     (in the returned ``mesh.iso``). Space that no training camera saw is filled or carved before marching cubes,
     floaters are dropped, vertices carry the colour seen from outside. Raises OutputError for a path that cannot be
     written, NerfcoreError where there is no surface.
     """
     mesh = extract_mesh(
         model.density,
-        *model.world_box,
+        *(model.world_box if box is None else model.world_box.new_tensor(box).reshape(2, 3)),
         resolution=resolution,
         iso=iso,
         views=seen_by_the_cameras(model),

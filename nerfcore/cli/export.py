@@ -21,12 +21,14 @@ class Export(Hardware, UsesModel):
     """Samples along the longest side of the box."""
     iso: float | None = None
     """Density of the surface, per world unit; default: half opaque within one cell."""
+    box: tuple[float, float, float, float, float, float] | None = None
+    """World coordinates of the lower corner, then of the upper one, of what to write; default: the model's box."""
 
     def run(self) -> int:
         import nerfcore
         from nerfcore.cli.console import print_table
 
         model = nerfcore.load(self.model, self.device, self.backend)
-        mesh = nerfcore.export_mesh(model, self.out, resolution=self.resolution, iso=self.iso)
+        mesh = nerfcore.export_mesh(model, self.out, resolution=self.resolution, iso=self.iso, box=self.box)
         print_table([("mesh", f"{self.out}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} triangles")])
         return 0

@@ -36,7 +36,7 @@ class BoxEditor:
         self.digits = 1 - round(math.log10(step))  # of the rows, after the point
         self.rows = [gui.add_vector3(name, (0.0, 0.0, 0.0), step=step) for name in ("Low", "High")]
         self.size = gui.add_markdown("")
-        self.arguments = gui.add_text("Arguments", "", hint="Copy them behind nerfcore train, or save them.")
+        self.arguments = gui.add_text("Arguments", "", hint="Copy them behind nerfcore train or export, or save them.")
         save, reset = gui.add_button("Save as box.txt"), gui.add_button("Reset", color="gray")
         self.edges = client.scene.add_line_segments(
             "/box", self._edges(), COLOR, thickness=2.0, thickness_units="screen", visible=False

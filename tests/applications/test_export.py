@@ -34,6 +34,18 @@ def test_a_ball_comes_out_as_a_ball_in_world_coordinates(model, tmp_path, suffix
     assert ((mesh.normals * outward).sum(-1) > 0.8).all()
 
 
+def test_a_box_crops_the_mesh(model, tmp_path):
+    """The upper half of the ball, closed where it is cut."""
+    low, high = CENTER - 3, CENTER + 3
+    low[2] = CENTER[2]
+    export_mesh(model, tmp_path / "half.ply", RESOLUTION, box=[*low.tolist(), *high.tolist()])
+    file, cell = trimesh.load(tmp_path / "half.ply"), 6 / (RESOLUTION - 1)
+    assert file.is_watertight and file.volume == pytest.approx(2 / 3 * math.pi * RADIUS**3, rel=0.1)
+    assert file.bounds[:, 2] == pytest.approx([CENTER[2].item(), CENTER[2].item() + RADIUS], abs=cell)
+    with pytest.raises(ValueError, match="box_max must exceed box_min"):
+        export_mesh(model, tmp_path / "none.ply", 16, box=[*high.tolist(), *low.tolist()])
+
+
 def test_cameras_see_the_near_side(model):
     for view in seen_by_the_cameras(model):
         height, width = view.distance_map.shape
