@@ -229,7 +229,7 @@ class Trainer:
             "photographs": self.scene.nbytes + self.pixels.nbytes,
             "field": 9 * field // 2,
             "occupancy": 40 * len(self.occupancy.density),
-            "step": step_bytes(self.capacity or MAX_SAMPLES, longest, torch.get_num_threads())
+            "step": step_bytes(self.capacity or self._most_samples(), longest, torch.get_num_threads())
             + MAX_RAYS * 200,
         }
 
@@ -306,6 +306,12 @@ class Trainer:
             for name in names:
                 setattr(owner, name, description[name])
         self.seconds_used += description["seconds"]
+
+    def _most_samples(self) -> int:
+        """Of a step: where space is contracted, every ray has the same number."""
+        if not isinstance(self.field, UnboundedField):
+            return MAX_SAMPLES
+        return max(self.samples_per_step, max(self.config.min_rays, MIN_LATE_RAYS) * self.field.num_samples[-1])
 
     def _most_samples_per_ray(self, num_rays: int) -> int:
         """So that all together have at most MAX_SAMPLES, where nothing else bounds them."""

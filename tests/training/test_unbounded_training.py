@@ -85,7 +85,7 @@ def test_a_step_stays_within_its_stated_size(scene):
     trainer = run(Trainer(scene, dataclasses.replace(SMALL, min_rays=64)), 20)
     assert 0.8 < trainer.samples / trainer.rays / trainer.field.num_samples[-1] < 1.2
     assert trainer.num_rays * trainer.field.num_samples[-1] <= SMALL.samples_per_step
-    assert trainer.memory_limit()["step"] > 0
+    assert 0 < trainer.memory_limit()["step"] < 2**30  # of 2**22 samples, as a box may hold, it would be many times that
 
 
 def test_nothing_in_a_step_waits_for_a_gpu(scene):
