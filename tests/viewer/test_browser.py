@@ -200,6 +200,8 @@ def test_the_mesh_is_exported_and_shown_where_the_model_is(window):
     page.click("Mesh")
     page.click("Export mesh")
     page.until(lambda: "there is one already" in page.evaluate("document.body.innerText"), "the error")
+    page.click("View")
+    page.evaluate("document.querySelectorAll('.mantine-Notification-closeButton').forEach((button) => button.click())")
     assert not page.complaints
 
 
