@@ -112,7 +112,7 @@ class Page:
             self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], button="left", clickCount=1)
 
-    def until(self, condition, what: str, seconds: float = 30.0):
+    def until(self, condition, what: str, seconds: float = 60.0):
         """Waits for a condition to have a true value, which it returns."""
         end = time.monotonic() + seconds
         while not (value := condition()):

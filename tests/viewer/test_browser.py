@@ -140,6 +140,7 @@ def test_looking_through_a_photo_compares_with_it(window):
     assert not page.complaints
 
 
+@pytest.mark.reliability  # many waits for a browser
 def test_a_path_is_made_played_saved_and_loaded(window):
     from nerfcore.data.camera_path import read_camera_path
 
@@ -171,6 +172,7 @@ def test_a_path_is_made_played_saved_and_loaded(window):
     assert not page.complaints
 
 
+@pytest.mark.reliability  # many waits for a browser
 def test_the_mesh_is_exported_and_shown_where_the_model_is(window):
     """One of the ball, in its colours; then a file of another name, that is not there."""
     viewer, page, session = window
@@ -205,6 +207,7 @@ def test_the_mesh_is_exported_and_shown_where_the_model_is(window):
     assert not page.complaints
 
 
+@pytest.mark.reliability  # many waits for a browser
 def test_the_box_is_dragged_by_the_arrows_of_its_corner(window):
     """Along x, by 0.4 world units: from the arrow of the high corner to where it is to be."""
     viewer, page, session = window
