@@ -12,8 +12,9 @@ from nerfcore.renderer.model import MODULAR_RAYS, Model
 from nerfcore.renderer.volume import sample_positions, sample_rays
 from nerfcore.types import Samples
 
-SIDE = 64  # pixels of the longer side of pictures: surfaces are told well enough
-MAX_WITNESSES = 128  # evenly chosen where there are more training cameras
+SIDE = 64  # pixels of the longer side of pictures, at most: surfaces are told well enough
+STRIDE = 2.0  # how many times as long as in a picture steps along a ray are: rays through fog have hundreds
+MAX_WITNESSES = 64  # evenly chosen where there are more training cameras
 WITNESSES = 2  # so many must see a surface
 TOLERANCE = 0.1  # of the distance, and beyond the median distance of surfaces of the parallax there
 SHOWS = 1e-3  # weight below which light is left out
@@ -43,7 +44,7 @@ class FloaterMeter:
 
     @torch.no_grad()
     def __call__(self, name: str, camera: Camera, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a view, [h, w] with the longer side SIDE pixels: light from floaters, and all light, from 0 to 1."""
+        """Of a view, [h, w] with at most SIDE pixels along a side: light from floaters, and all light, from 0 to 1."""
         camera = _small(camera)
         pixel = camera.pixel_centres(self.model.device)
         covered = camera.covers(pixel)
@@ -69,7 +70,8 @@ class FloaterMeter:
         model, rays = self.model, camera_rays(camera, pose, pixel)
         origin, direction = model.transform.to_box(rays.origin), rays.direction
         if model.field.bounded:
-            samples = sample_rays(origin, direction, model.marching.lattice(model.occupancy), backend=model.backend)
+            lattice = model.marching.lattice(model.occupancy, STRIDE)
+            samples = sample_rays(origin, direction, lattice, backend=model.backend)
         else:
             samples = model.field.place_samples(origin, direction)
         sigma = model.field.sigma(sample_positions(origin, direction, samples, samples.ray_indices))
@@ -115,6 +117,6 @@ class FloaterMeter:
 
 
 def _small(camera: Camera) -> Camera:
-    """The camera of the same picture with SIDE pixels along its longer side."""
-    scale = SIDE / max(camera.width, camera.height)
+    """The camera of the same picture with at most SIDE pixels along its longer side."""
+    scale = min(1.0, SIDE / max(camera.width, camera.height))
     return camera.resized(max(1, round(scale * camera.width)), max(1, round(scale * camera.height)))
