@@ -118,7 +118,7 @@ def distance_error(model):
 
 def trained(folder, steps, memory=None, **settings):
     config = TrainConfig(steps=steps, **SMALL | settings)
-    trainer = Trainer(nerfcore.load_scene(folder, 8, memory, depth_maps=True), config)
+    trainer = Trainer(nerfcore.load_scene(folder, 8, memory=memory, depth_maps=True), config)
     while trainer.steps < steps:
         trainer.step()
     trainer.close()
