@@ -32,7 +32,7 @@ from nerfcore.training.loss import DepthTerm, modular_loss, over, photometric_lo
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.recorder import StepRecorder
 from nerfcore.training.schedule import cosine_decay
-from nerfcore.types import SampleLattice, Samples, TouchedGradient
+from nerfcore.types import SampleLattice, TouchedGradient
 
 SAMPLES_PER_STEP = {"cpu": 1 << 14, "cuda": 1 << 18}
 MIN_LATE_RAYS, MAX_RAYS = 64, 1 << 16
@@ -194,7 +194,10 @@ class Trainer:
             if self.field.bounded:
                 self.occupancy.see(rays.origin, rays.direction, samples, weights)
             self.optimizer.step(gradients)
-            self.met.copy_(_reached(samples, weights)).div_(num_rays)
+            met = samples.ray_offsets[-1] if samples.found is None else samples.found
+            if detail is not None and self.field.bounded and samples.found is None:
+                met = weights.count_nonzero()  # as fused steps do, which stop with the light: cameras need as many rays
+            self.met.copy_(met).div_(num_rays)
 
     def _follow_samples(self, early: bool) -> None:
         """Counts, and chooses the number of rays by the samples that a ray met, in the last step or in one before."""
@@ -340,12 +343,6 @@ def _repeatable_sums(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def _reached(samples: Samples, weights: Tensor) -> Tensor:
-    """How many samples light comes from, those that a step has no room for included: fused steps look at no others, and
-    one that needs gradients of rays should not therefore have fewer of them."""
-    return weights.count_nonzero() if samples.found is None else samples.found
 
 
 def march_stride(fraction: float) -> float:
