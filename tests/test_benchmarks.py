@@ -253,7 +253,7 @@ def test_more_photographs_than_memory_holds(kernels, tmp_path):
     names["main"]([*small, "--json", str(out)])
     (row,) = json.loads(out.read_text(encoding="utf-8"))["rows"]
     assert row["met"] and row["steps"] == 3 and 0 < row["pool_bytes"] <= 0.001 * 2**30
-    assert row["peak_bytes"] >= row["stages"]["training"]["peak_bytes"] >= row["stages"]["ready"]["peak_bytes"] > 2**26
+    assert row["peak_bytes"] >= row["stages"]["ready"]["peak_bytes"] > 2**26
     assert min(row["peak_private_bytes"], row["peak_mapped_bytes"]) > 0 and [p.name for p in tmp_path.iterdir()] == [out.name]
 
 
