@@ -78,7 +78,7 @@ def picture_seconds(model) -> dict[str, dict]:
     """Of pictures of the training views, every fifth, in turn: busy time and wall time, medians."""
     arms = {}
     for side in PICTURES:
-        views = cycle((camera.resized(side, side), pose) for _, camera, pose in model.cameras[::5])
+        views = cycle([(camera.resized(side, side), pose) for _, camera, pose in model.cameras[::5]])
         arms[side] = partial(one_turn, lambda views=views: model.render_image(*next(views)), torch.get_num_threads())
     timings = take_turns(arms, 0.0, rounds=len(model.cameras[::5]))
     return {"pictures": {side: {"busy": t.busy, "wall": t.median} for side, t in timings.items()}}
