@@ -47,6 +47,13 @@ def require_kernels() -> None:
         raise NerfcoreError(f"the benchmark needs the compiled kernels: {problem}")
 
 
+def earlier_rows(options, name: str = "row") -> dict[str, dict]:
+    """The rows of the file ``options.json``, by name, if ``options.resume`` asks for them and there are any."""
+    if not (options.resume and options.json and options.json.is_file()):
+        return {}
+    return {row[name]: row for row in json.loads(options.json.read_text(encoding="utf-8"))["rows"]}
+
+
 def header() -> dict:
     """When, where and of which sources the figures are."""
     return {

@@ -9,7 +9,6 @@ times the price of one of 2^17.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from nerfcore.errors import NerfcoreError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from arms import composite, hash_grid, mlp, ngp
-from common import header, op_digest, require_kernels, run, write_json
+from common import earlier_rows, header, op_digest, require_kernels, run, write_json
 from timing import take_turns
 from worker import Worker
 
@@ -139,9 +138,7 @@ def main(argv: list[str] | None = None) -> None:
     if not chosen:
         names = "; ".join(curve.name for curve in every)
         raise NerfcoreError(f"no curve holds {' or '.join(options.curves)}; there are: {names}")
-    kept = {}
-    if options.resume and options.json and options.json.is_file():
-        kept = {r["curve"]: r for r in json.loads(options.json.read_text(encoding="utf-8"))["rows"]}
+    kept = earlier_rows(options, "curve")
     workers, results = {n: Worker("nerfcore", n) for n in {1, threads}}, []
     try:
         for curve in chosen:

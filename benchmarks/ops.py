@@ -8,7 +8,6 @@ write once (cached or not), or its samples; never what an implementation moves b
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -44,7 +43,7 @@ from nerfcore.ops.spherical_harmonics import spherical_harmonics, spherical_harm
 from nerfcore.types import SampleLattice, Samples
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # `nerfcore bench` runs this file from elsewhere
-from common import header, interleaved, op_digest, points_on_rays, require_kernels, run, write_json
+from common import earlier_rows, header, interleaved, op_digest, points_on_rays, require_kernels, run, write_json
 
 HERE = Path(__file__)
 COMPILE_SECONDS = 40  # the most that torch.compile may take for one row
@@ -335,10 +334,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, nothing compiled: to see that it works")
     options = parser.parse_args(argv)
     require_kernels()
-    makers, kept = cases(options.quick), {}
-    if options.resume and options.json and options.json.is_file():
-        kept = {row["row"]: row for row in json.loads(options.json.read_text())["rows"]}
-    rows = []
+    makers, kept, rows = cases(options.quick), earlier_rows(options), []
     for op in options.ops:
         torch.manual_seed(0)
         for case in makers[op]():

@@ -30,7 +30,7 @@ from nerfcore.errors import NerfcoreError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from arms import composite, eager, hash_grid, marching_cubes, mlp
-from common import header, op_digest, require_kernels, run, write_json
+from common import earlier_rows, header, op_digest, require_kernels, run, write_json
 from limits import Limits, measure_limits
 from timing import Timing, take_turns
 from worker import PACKAGES, PeerError, Worker, absence
@@ -295,9 +295,7 @@ def main(argv: list[str] | None = None) -> None:
     chosen = [row for row in rows() if any(word in row.name for word in options.rows)]
     if not chosen:
         raise NerfcoreError(f"no row holds {' or '.join(options.rows)}; there are: {'; '.join(r.name for r in rows())}")
-    kept = {}
-    if options.resume and options.json and options.json.is_file():
-        kept = {result["row"]: result for result in json.loads(options.json.read_text(encoding="utf-8"))["rows"]}
+    kept = earlier_rows(options)
     everything, limits, results = torch.get_num_threads(), {}, []
     crew = Crew(everything)
     try:

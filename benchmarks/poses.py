@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import digest, header, package_digest, require_kernels, run, write_json
+from common import digest, earlier_rows, header, package_digest, require_kernels, run, write_json
 
 import nerfcore
 from nerfcore.cameras import rotation_angle, rotation_exp
@@ -179,9 +179,7 @@ def main(argv: list[str] | None = None) -> None:
         (name,), (arm,) = options.scenes, options.arms
         print(json.dumps(train_once(options.folder, name, ARMS[arm], budget, options.one, options.settle)))
         return
-    kept, rows = {}, []
-    if options.resume and options.json and options.json.is_file():
-        kept = {row["row"]: row for row in json.loads(options.json.read_text(encoding="utf-8"))["rows"]}
+    kept, rows = earlier_rows(options), []
     for name in options.scenes:
         if name != "builtin" and not (options.folder and (options.folder / name).is_dir()):
             print(f"{name}: skipped, because FOLDER has no {name}")

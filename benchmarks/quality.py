@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import digest, header, package_digest, require_kernels, run, write_json
+from common import digest, earlier_rows, header, package_digest, require_kernels, run, write_json
 from timing import busy_seconds, one_turn, take_turns, thread_seconds
 
 
@@ -130,9 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.one is not None:
         print(json.dumps(train_once(marks[0], options.folder, options.one)))
         return
-    kept, rows = {}, []
-    if options.resume and options.json and options.json.is_file():
-        kept = {row["row"]: row for row in json.loads(options.json.read_text(encoding="utf-8"))["rows"]}
+    kept, rows = earlier_rows(options), []
     for mark in marks:
         if mark.scene != "builtin" and not (options.folder and (options.folder / mark.scene).is_dir()):
             print(f"{mark.row}: skipped, because FOLDER has no {mark.scene}")

@@ -8,7 +8,6 @@ times as large. A row is the mean over the seeds, with every run beside it: PSNR
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +20,7 @@ import nerfcore
 from nerfcore.synthetic.unbounded import write_scene
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import digest, header, package_digest, require_kernels, run, write_json
+from common import digest, earlier_rows, header, package_digest, require_kernels, run, write_json
 
 ARMS = {
     "contracted": dict(bounds="contracted"),
@@ -82,9 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="keep rows of the file whose sources have not changed")
     options = parser.parse_args(argv)
     require_kernels()
-    kept, rows = {}, []
-    if options.resume and options.json and options.json.is_file():
-        kept = {row["row"]: row for row in json.loads(options.json.read_text(encoding="utf-8"))["rows"]}
+    kept, rows = earlier_rows(options), []
     with tempfile.TemporaryDirectory() as folder:
         write_scene(Path(folder))
         for arm in options.arms:

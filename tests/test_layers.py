@@ -13,12 +13,13 @@ PACKAGE = ROOT / "nerfcore"
 
 # Each part of the package, and the parts that it may import besides itself.
 BASE = {"errors", "types", "version"}
-ENGINE = BASE | {"files", "_extension", "ops"}
+ENGINE = BASE | {"files", "colours", "_extension", "ops"}
 SCENES = ENGINE | {"cameras", "data", "synthetic"}
 MAY_IMPORT = {
     "errors": set(),
     "version": set(),
     "files": {"errors"},
+    "colours": set(),
     "types": {"errors", "version"},
     "_toolchain": {"errors"},
     "_extension": {"errors", "_toolchain"},

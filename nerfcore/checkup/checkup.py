@@ -112,9 +112,9 @@ def check(
 ) -> Checkup:
     """Looks a capture over before it is trained on; docs/check.md says what each finding means.
 
-    path: as :func:`nerfcore.load_scene` takes it. box: two opposite corners, world units, instead of the capture's
-    own. on_progress(stage, done, total) is called as it goes. Raises SceneError where there is nothing to look at: no
-    capture, or a file of it as a whole that cannot be read.
+    path: as :func:`nerfcore.load_scene` takes it. box: lower corner, then upper one, world units, instead of the
+    capture's own. on_progress(stage, done, total) is called as it goes. Raises SceneError where there is nothing to
+    look at: no capture, or a file of it as a whole that cannot be read.
     """
     tell = on_progress or (lambda stage, done, total: None)
     capture = read_capture(builtin_scene_path() if path is None else Path(path))

@@ -16,7 +16,7 @@ from nerfcore.checkup.checkup import Checkup
 from nerfcore.checkup.finding import SEVERITIES, count
 from nerfcore.checkup.geometry import GAP, directions, gaps
 from nerfcore.data.bounds import focus_of
-from nerfcore.training.checkpoint import write_file
+from nerfcore.files import write_file
 from nerfcore.training.report import PAGE, STYLE
 
 MAX_POINTS = 4000

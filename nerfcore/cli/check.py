@@ -22,7 +22,7 @@ class Check:
     out: Path | None = None
     """Folder for check.html and what --apply writes; default: runs/ and the scene's name, with -check."""
     box: tuple[float, float, float, float, float, float] | None = None
-    """Two opposite corners of where the scene lies, world units, instead of what the files say."""
+    """Lower corner, then upper corner of where the scene lies, world units, instead of what the files say."""
     apply: bool = False
     """Also write a corrected copy of the capture, with its photos, to the folder scene of the output."""
     drop_blurred: bool = False

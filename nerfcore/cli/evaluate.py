@@ -29,7 +29,7 @@ class Eval(Hardware, UsesModel):
     def run(self) -> int:
         import nerfcore
         from nerfcore.cli.console import print_table, score_rows
-        from nerfcore.training.checkpoint import write_file
+        from nerfcore.files import write_file
 
         model = nerfcore.load(self.model, self.device, self.backend)
         downscale = self.downscale or model.header["config"]["downscale"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,8 @@ from nerfcore.cameras.lenses import LENSES, Equirectangular, Orthographic
 from nerfcore.cameras.poses import check_pose
 from nerfcore.cameras.trajectories import Spline
 from nerfcore.data.values import number, positive, read_json
-from nerfcore.errors import OutputError, SceneError
+from nerfcore.errors import SceneError
+from nerfcore.files import write_file
 
 DEFAULT_FOV = 50.0  # degrees
 LARGEST_SIDE = 1 << 14  # pixels
@@ -119,13 +119,7 @@ def write_camera_path(path: CameraPath, file: str | Path) -> Path:
         keyframes=[written(shot, "matrix") for shot in path.keyframes],
         camera_path=[written(shot, "camera_to_world") for shot in path.shots],
     )
-    part = file.with_name(f".{file.name}.part")  # an older file stays whole until the new one is
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, file)
-    except OSError as error:
-        raise OutputError(f"{file}: cannot be written ({error.strerror}); choose another place") from error
+    write_file(file, json.dumps(table, indent=1) + "\n")
     return file
 
 

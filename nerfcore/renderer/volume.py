@@ -67,6 +67,16 @@ def sample_rays(
     )
 
 
+def place_samples(
+    field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, backend: str = "auto"
+) -> Samples:
+    """The samples by which a field is looked at along box rays. One that is not bounded places them itself, whatever
+    the lattice."""
+    if field.bounded:
+        return sample_rays(origin, direction, lattice, backend=backend)
+    return field.place_samples(origin, direction)
+
+
 def render_samples(
     field: Field,
     origin: Tensor,
@@ -105,13 +115,9 @@ def render_rays(
 
     In passes (Müller et al. 2022, appendix E): each takes, into one packed list, the next few samples of all rays that
     light still passes; the fewer rays, the more samples of each. Returns rgb [R, 3] without background, opacity [R],
-    distance [R] (weighted sum), normal [R, 3] or None. A field that is not bounded places the samples itself, whatever
-    the lattice.
+    distance [R] (weighted sum), normal [R, 3] or None.
     """
-    if field.bounded:
-        samples = sample_rays(origin, direction, lattice, backend=backend)
-    else:
-        samples = field.place_samples(origin, direction)
+    samples = place_samples(field, origin, direction, lattice, backend)
     begin, end = samples.ray_offsets[:-1], samples.ray_offsets[1:]
     depth, distance, shown_weight = origin.new_zeros(3, len(origin)).unbind()
     color, normal = torch.zeros_like(origin), torch.zeros_like(origin)

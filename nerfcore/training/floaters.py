@@ -9,7 +9,7 @@ from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.ops.composite import composite
 from nerfcore.renderer.model import MODULAR_RAYS, Model
-from nerfcore.renderer.volume import sample_positions, sample_rays
+from nerfcore.renderer.volume import place_samples, sample_positions
 from nerfcore.types import Samples
 
 SIDE = 64  # pixels of the longer side of pictures, at most: surfaces are told well enough
@@ -69,11 +69,8 @@ class FloaterMeter:
         """Box rays through pixels, their samples, and the weights of these."""
         model, rays = self.model, camera_rays(camera, pose, pixel)
         origin, direction = model.transform.to_box(rays.origin), rays.direction
-        if model.field.bounded:
-            lattice = model.marching.lattice(model.occupancy, STRIDE)
-            samples = sample_rays(origin, direction, lattice, backend=model.backend)
-        else:
-            samples = model.field.place_samples(origin, direction)
+        lattice = model.marching.lattice(model.occupancy, STRIDE)
+        samples = place_samples(model.field, origin, direction, lattice, model.backend)
         sigma = model.field.sigma(sample_positions(origin, direction, samples, samples.ray_indices))
         weights = composite(sigma, torch.zeros(len(sigma), 3).to(sigma), samples, backend=model.backend)[3]
         return origin, direction, samples, weights

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nerfcore.training.checkpoint import write_file
+from nerfcore.colours import ERROR_FULL_SCALE, RAMP, error_colours
+from nerfcore.files import write_file
 
 MAX_PICTURES = 8
 MAX_SIDE = 480  # pixels
-ERROR_FULL_SCALE = 0.2  # mean absolute error of a pixel that gets the last colour of the map
-ERROR_MAP = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))  # "inferno"
 
 FLOATER_COLOUR = (255, 84, 28)
 FEW_FLOATERS = 0.005  # share of the light of a view that is not worth a picture
@@ -247,11 +246,8 @@ def _marked(image: Tensor, share: Tensor) -> Tensor:
 
 
 def _error_image(truth: Tensor, prediction: Tensor) -> Tensor:
-    """Mean absolute error over the channels, [H, W, 3], in the colours of ERROR_MAP."""
-    error = ((truth - prediction).abs().mean(-1) / ERROR_FULL_SCALE).clamp(0, 1).cpu().numpy()
-    colours = np.array(ERROR_MAP) / 255
-    stops = np.linspace(0, 1, len(colours))
-    return torch.from_numpy(np.stack([np.interp(error, stops, channel) for channel in colours.T], -1))
+    """Mean absolute error over the channels, [H, W, 3], as colours."""
+    return error_colours((truth - prediction).abs().mean(-1).cpu())
 
 
 def _data_uri(image: Tensor) -> str:
@@ -393,4 +389,4 @@ tfoot th { bottom: 0; border-top: 1px solid var(--line); border-bottom: 0 }
 .number { text-align: right }
 .value { overflow-wrap: anywhere; color: var(--soft) }
 @media print { .scroll { max-height: none } .views { break-inside: avoid } }
-""".replace("RAMP", ", ".join(f"rgb{colour}" for colour in ERROR_MAP))
+""".replace("RAMP", ", ".join(f"rgb{colour}" for colour in RAMP))

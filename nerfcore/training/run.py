@@ -18,8 +18,9 @@ from nerfcore.data import load_scene
 from nerfcore.data.build import memory_for_photographs
 from nerfcore.data.scene import Scene
 from nerfcore.errors import ModelError, OutputError, SceneError
+from nerfcore.files import write_file
 from nerfcore.renderer.model import Model
-from nerfcore.training.checkpoint import SCHEMA, read_tensors, write_file, write_tensors
+from nerfcore.training.checkpoint import SCHEMA, read_tensors, write_tensors
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
 from nerfcore.training.report import write_report

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from nerfcore.errors import OutputError
+from nerfcore.files import write_file
+
 EDGES = [(a, b) for a in range(8) for b in range(8) if a < b and bin(a ^ b).count("1") == 1]
 COLOR = (30, 160, 90)
 
@@ -89,9 +92,8 @@ class BoxEditor:
     def _save(self) -> None:
         file = self.folder / "box.txt"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(box_arguments(self.box) + "\n")
-        except OSError as error:
-            self.client.add_notification("Not saved", f"{file}: {error.strerror}", color="red")
+            write_file(file, box_arguments(self.box) + "\n")
+        except OutputError as error:
+            self.client.add_notification("Not saved", str(error), color="red")
             return
         self.client.add_notification("Saved", str(file), color="green", auto_close_seconds=8.0)

@@ -18,13 +18,12 @@ from torch.nn.functional import grid_sample
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.poses import rotation_angle, to_opencv_axes
 from nerfcore.cameras.rays import camera_rays
+from nerfcore.colours import ERROR_FULL_SCALE, error_colours, ramp
 from nerfcore.data.camera_path import fov_camera
 from nerfcore.types import Rays, Render
 
 MODES = "rgb", "distance", "normals", "error", "mesh"
 RAYS_AT_ONCE = 1 << 14  # between looks at whether the picture is still wanted
-ERROR_FULL_SCALE = 0.2  # mean absolute error of a pixel that gets the last colour
-RAMP = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))  # "inferno"
 NOT_COMPARED = 0.5  # grey of pixels that the photo does not show
 SAME_VIEW = 0.02  # of a photo and the browser: how far apart their centres may be, in distances to what is seen
 WIDEST_FOV = 120.0  # degrees that a browser shows of a photo with a wide lens
@@ -98,14 +97,6 @@ def fov_that_shows(camera: Camera, aspect: float = 0.0) -> float:
     return min(2 * math.degrees(math.atan(tangent)), WIDEST_FOV)
 
 
-def ramp(values: Tensor) -> Tensor:
-    """Colours [..., 3] in [0, 1] of values [...], from dark at 0 to bright at 1."""
-    stops = torch.tensor(RAMP, dtype=torch.float32, device=values.device) / 255
-    at = values.clamp(0, 1) * (len(RAMP) - 1)
-    below = at.floor().clamp(max=len(RAMP) - 2).long()
-    return torch.lerp(stops[below], stops[below + 1], (at - below)[..., None])
-
-
 def paint(
     view: View, render: RenderRays, photos: list[Photo], outdated: Callable[[], bool] = lambda: False
 ) -> Picture | None:
@@ -163,10 +154,9 @@ def _errors(view: View, rays: Rays, whole: dict[str, Tensor], seen: Tensor, phot
     points = rays.origin + torch.where(seen, whole["distance"], far)[:, None] * rays.direction
     truth, shown = look_up(photo, points, view.background)
     difference = (whole["rgb"] - truth).abs().mean(-1)
-    error = ramp(difference / ERROR_FULL_SCALE)
     mean = f"mean {difference[shown].mean():.3f}" if shown.any() else "not in view"
     kind = "held out" if photo.held_out else "in training"
-    rgb = torch.where(shown[:, None], error, NOT_COMPARED)
+    rgb = torch.where(shown[:, None], error_colours(difference), NOT_COMPARED)
     return rgb, f"{photo.name} ({kind}): {mean}; yellow is {ERROR_FULL_SCALE} and more"
 
 

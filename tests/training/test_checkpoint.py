@@ -14,7 +14,8 @@ import torch
 import nerfcore
 from nerfcore import files
 from nerfcore.errors import ModelError, OutputError
-from nerfcore.training.checkpoint import read_tensors, write_file, write_tensors
+from nerfcore.files import write_file
+from nerfcore.training.checkpoint import read_tensors, write_tensors
 
 SMALL = dict(preset="fast", downscale=8, samples_per_step=2048, min_rays=64, occupancy_resolution=32, device="cpu")
 STEPS = 10

@@ -14,7 +14,7 @@ from nerfcore.synthetic import unbounded
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
 from nerfcore.training.trainer import Trainer
-from tests.training.test_trainer import NoWaiting
+from tests.training.test_trainer import NoWaiting, run, same
 
 SMALL = TrainConfig(steps=200, preset="fast", samples_per_step=4096, occupancy_resolution=32, bounds="contracted")
 
@@ -28,17 +28,6 @@ def scene(tmp_path_factory):
         patch.setattr(unbounded, "SIZE", 24)
         unbounded.write_scene(folder)
     return load_scene(folder)
-
-
-def run(trainer: Trainer, until: int) -> Trainer:
-    while trainer.steps < until:
-        trainer.step()
-    return trainer
-
-
-def same(ours: Trainer, theirs: Trainer) -> None:
-    for (name, a), b in zip(ours.field.named_parameters(), theirs.field.parameters(), strict=True):
-        assert torch.equal(a, b), f"{name} differs by up to {(a - b).abs().max()}"
 
 
 def test_learns_what_is_far_away(scene):

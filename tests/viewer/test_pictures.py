@@ -9,6 +9,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from nerfcore.cameras import Camera, Perspective, look_at
+from nerfcore.colours import ramp
 from nerfcore.types import Rays
 from nerfcore.viewer.pictures import (
     View,
@@ -17,7 +18,6 @@ from nerfcore.viewer.pictures import (
     paint,
     photo_at,
     pose_of_viser,
-    ramp,
     thumbnail,
     viser_of_pose,
 )
