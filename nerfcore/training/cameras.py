@@ -14,7 +14,7 @@ from nerfcore.data.scene import Frame, SceneTransform, Split
 from nerfcore.errors import SceneError
 from nerfcore.training.appearance import PhotoAppearance
 from nerfcore.training.config import Appearance, Refine
-from nerfcore.training.optimizer import Adam
+from nerfcore.training.optimizer import Adam, CautiousAdam
 from nerfcore.training.schedule import cosine_decay
 from nerfcore.types import Rays
 
@@ -26,11 +26,14 @@ what no photograph tells stays as it was given."""
 REFINE_UNTIL = 0.75
 """Share of the budget after which cameras stand still, and steps are as fast as they are without refinement."""
 
-DETAIL_AT = 0.4
+DETAIL_AT = 0.3
 """Share of the budget after which a field learns at all its scales."""
 
 FIRST_RATE, LAST_RATE = 1e-3, 1e-5
 """Of corrections, in radians and box lengths a step."""
+
+START_AT = 0.1
+"""Share of the budget until which cameras stand still: a field that is fog yet moves right ones as well."""
 
 CHANGES = ("name", "turn", "shift", "focal", "exposure")
 
@@ -83,7 +86,11 @@ class CameraRefinement(nn.Module):
         self.intrinsics = nn.Parameter(torch.zeros(len(cameras), 3)) if refine == "cameras" else None
         self.appearance = PhotoAppearance(images, appearance, anchored) if appearance != "none" else None
         self.to(device)
-        self.optimizer = Adam(self.named_parameters(prefix="cameras"), backend)
+        self.named = dict(self.named_parameters(prefix="cameras"))
+        light = {name: p for name, p in self.named.items() if "appearance" in name}
+        moving = {name: p for name, p in self.named.items() if name not in light}
+        kinds = (Adam if anchored else CautiousAdam, moving), (Adam, light)
+        self.optimizers = [kind(parameters.items(), backend) for kind, parameters in kinds if parameters]
 
     def corrections(self) -> Tensor:
         """motion [N, 6] without what all cameras have in common."""
@@ -153,17 +160,21 @@ class CameraRefinement(nn.Module):
         eighths, at which the field should learn; None once cameras stand still."""
         if fraction >= REFINE_UNTIL:
             return None
-        self.optimizer.begin_step(cosine_decay(fraction / REFINE_UNTIL, step, FIRST_RATE, LAST_RATE))
+        rate = cosine_decay(fraction / REFINE_UNTIL, step, FIRST_RATE, LAST_RATE)
+        for optimizer in self.optimizers:
+            waits = isinstance(optimizer, CautiousAdam) and fraction < START_AT
+            optimizer.begin_step(0.0 if waits else rate)
         return 1.0 if self.motion is None else min(math.floor(8 * fraction / DETAIL_AT) / 8, 1.0)
 
     def step(self, corrected: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
         """Moves the cameras by what the loss says of corrected values, by name, whose gradients are taken out of
         ``gradients``."""
-        parameters = self.optimizer.parameters
         names = [name for name in corrected if name in gradients]
         values, along = [corrected[name] for name in names], [gradients.pop(name) for name in names]
-        own = torch.autograd.grad([*values, self.penalty()], parameters.values(), [*along, None])
-        self.optimizer.step(dict(zip(parameters, own, strict=True)))
+        own = torch.autograd.grad([*values, self.penalty()], self.named.values(), [*along, None])
+        own = dict(zip(self.named, own, strict=True))
+        for optimizer in self.optimizers:
+            optimizer.step({name: own[name] for name in optimizer.parameters})
 
     @torch.no_grad()
     def corrected_frames(self) -> list[Frame]:
@@ -189,13 +200,14 @@ class CameraRefinement(nn.Module):
         return [dict(zip(CHANGES, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def state(self) -> dict[str, Tensor]:
-        return dict(self.optimizer.parameters) | self.optimizer.state()
+        return dict(self.named) | {name: t for optimizer in self.optimizers for name, t in optimizer.state().items()}
 
     @torch.no_grad()
     def load_state(self, tensors: dict[str, Tensor], step_count: int) -> None:
-        for name, parameter in self.optimizer.parameters.items():
+        for name, parameter in self.named.items():
             parameter.copy_(tensors[name])
-        self.optimizer.load_state(tensors, step_count)
+        for optimizer in self.optimizers:
+            optimizer.load_state(tensors, step_count)
 
     def _corrected(self, camera: Camera, number: int) -> Camera:
         if self.intrinsics is None:

@@ -12,6 +12,13 @@ from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops.adam import adam_scales, adam_step, adam_touched_step
 from nerfcore.types import TouchedGradient
 
+LONG_BETAS = (0.98, 0.998)
+CHANCE = 3.0
+"""How many times the mean square that noise gives a step may have, and not be made. More than 1, because noise in the
+field makes gradients of successive steps alike."""
+
+SMALL = 1e-30  # no square of a step is less, unless it is 0
+
 
 class Adam:
     """Adam by :func:`nerfcore.ops.adam.adam_step`: hash entries that no sample met keep still, moments included."""
@@ -44,3 +51,36 @@ class Adam:
         for name, pair in self.moments.items():
             for i, moment in enumerate(pair):
                 moment.copy_(tensors[f"adam.{name}.{i}"])
+
+
+class CautiousAdam(Adam):
+    """Adam, over longer means, for parameters [N, ...] with a row for each of N like things, that moves them as far as
+    their gradients were seen to agree.
+
+    Adam's steps are as long where gradients are nothing but noise as where they agree: parameters that were right
+    wander off. Here each column has its steps multiplied by ``max(0, 1 - CHANCE / z²)``, after James and Stein (1961).
+    z² is the largest mean square of a step over the rows until now, in units of that of a step made of noise, for which
+    a moving mean of gradients g has the variance ``(1 - beta1) / (1 + beta1) E[g²]``. The largest, because what once
+    was seen to be wrong must also be put right to its last part, which noise hides. Steps at a rate of 0 see nothing.
+    """
+
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], backend: str = "auto"):
+        super().__init__(parameters, backend)
+        self.by_chance = torch.ones((), device=self.scales.device)
+        self.moments = {n: (*pair, pair[0].new_zeros(pair[0].shape[1:])) for n, pair in self.moments.items()}
+
+    def begin_step(self, learning_rate: float) -> None:
+        self.step_count += 1
+        adam_scales(self.step_count, learning_rate, LONG_BETAS, out=self.scales)
+        beta, old = LONG_BETAS[0], LONG_BETAS[0] ** self.step_count
+        self.by_chance.fill_(learning_rate**2 * (1 - beta) / (1 + beta) * (1 + old) / (1 - old))
+
+    @torch.no_grad()
+    def step(self, gradients: dict[str, Tensor]) -> None:
+        for name, gradient in gradients.items():
+            param, (first, second, evidence) = self.parameters[name], self.moments[name]
+            before = param.clone()
+            adam_step(param, gradient, first, second, self.scales, LONG_BETAS, backend=self.backend)
+            seen = (param - before).square().mean(0) / self.by_chance.clamp(min=SMALL)
+            torch.maximum(evidence, seen, out=evidence)
+            param.copy_(torch.lerp(before, param, (1 - CHANCE / evidence).clamp(min=0)))

@@ -12,6 +12,7 @@ from nerfcore.cameras import Fisheye, Orthographic, Perspective, Similarity, cam
 from nerfcore.data import PixelSampler
 from nerfcore.errors import SceneError
 from nerfcore.fields import FIELDS
+from nerfcore.ops._dispatch import use_kernel
 from nerfcore.renderer.volume import render_samples, sample_rays
 from nerfcore.training import cameras as cameras_module
 from nerfcore.training import evaluate as evaluate_module
@@ -186,9 +187,36 @@ def test_disturbed_cameras_are_found_again(monkeypatch):
         return math.degrees(turned), (poses[:, :, 3] - truth[:, :, 3]).norm(dim=-1).mean().item()
 
     angle, distance = errors(wrong.train.poses)
-    model = trained(wrong, refine="poses").model({})
+    model = trained(wrong, refine="poses", steps=600).model({})
     left_angle, left_distance = errors(torch.stack([pose for _, _, pose in model.cameras]))
     assert left_angle < 0.5 * angle and left_distance < 0.5 * distance
+
+
+def test_right_cameras_stay(scene):
+    """A step has few rays, whose gradients are mostly noise; a pixel is 2 degrees."""
+    given = trained(scene)
+    refined = trained(scene, refine="poses")
+    assert sum(change["turn"] for change in refined.cameras.changes()) / len(scene.train) < 0.05
+    scores = [evaluate(trainer.model({}), scene).metrics["psnr"] for trainer in (given, refined)]
+    assert scores[1] > scores[0] - 0.5
+
+
+def test_steps_with_gradients_of_rays_have_as_many_of_them(scene):
+    """They look at samples behind which no light comes from, too; these do not count."""
+    if not use_kernel("auto", torch.empty(0)):
+        pytest.skip("without the kernels no step is fused")
+    trainer = trained(scene)
+    met = []
+    for refine in ("none", "poses"):
+        trainer.generator.manual_seed(1)
+        cameras = CameraRefinement(scene.train, scene.transform, refine, "exposure")
+        trainer.cameras = cameras if refine == "poses" else None
+        field = {name: value.clone() for name, value in trainer.field.state_dict().items()}
+        cameras.begin_step(0.0, 0)
+        trainer._fit(1000, 1.0, None if refine == "none" else 1.0)
+        trainer.field.load_state_dict(field)
+        met.append(trainer.met.item())
+    assert met[1] == pytest.approx(met[0], rel=0.01)
 
 
 def test_wrong_intrinsics_are_found_again(scene):
@@ -199,11 +227,11 @@ def test_wrong_intrinsics_are_found_again(scene):
     camera = dataclasses.replace(true, fl_x=1.05 * true.fl_x, fl_y=1.05 * true.fl_y, cx=true.cx + 0.5)
     wrong = with_frames(scene, lambda i, frame: dict(camera=camera))
     trainer.pixels = PixelSampler(wrong.train, transform=scene.transform)
-    trainer.cameras = cameras = CameraRefinement(wrong.train, scene.transform, "cameras")
-    del cameras.optimizer.parameters["cameras.motion"]
+    trainer.cameras = cameras = CameraRefinement(wrong.train, scene.transform, "cameras", anchored=True)
+    del cameras.named["cameras.motion"], cameras.optimizers[0].parameters["cameras.motion"]
     trainer.field.hold_back = lambda gradients, detail: [gradient.zero_() for gradient in gradients.values()]
     for _ in range(60):
-        cameras.optimizer.begin_step(2e-3)
+        cameras.optimizers[0].begin_step(2e-3)
         trainer._fit(1000, 1.0, 1.0)
     found = cameras.corrected_frames()[0].camera
     assert abs(found.fl_x / true.fl_x - 1) < 0.02 and abs(found.fl_y - found.fl_x) < 1e-9
@@ -217,8 +245,8 @@ def test_intrinsics_of_parallel_rays_are_refused(scene):
 
 
 def test_exposures_are_found_again(scene):
-    """Every photograph has its colours multiplied by factors of its own, between 0.6 and 1. More than half is found:
-    colour that depends on the view explains some of it as well."""
+    """Every photograph has its colours multiplied by factors of its own, between 0.6 and 1. After 300 steps about
+    two thirds are found (62 and 67 % with two draws of factors): colour that depends on the view explains some as well."""
     train = scene.train
     gains = 0.6 + 0.4 * torch.rand(len(train), 3, generator=torch.Generator().manual_seed(3))
     image = torch.repeat_interleave(torch.arange(len(train)), train.offsets.diff())
@@ -229,7 +257,7 @@ def test_exposures_are_found_again(scene):
     assert cameras.motion is None and cameras.intrinsics is None and cameras.corrected_frames() is train.frames
     relative = gains / gains.log().mean(0).exp()
     found = cameras.appearance.gains().detach()
-    assert (found / relative).log().abs().mean() < 0.5 * relative.log().abs().mean()
+    assert (found / relative).log().abs().mean() < 0.45 * relative.log().abs().mean()
     assert torch.allclose(found.log().mean(0), torch.zeros(3), atol=1e-6)
     assert [change["exposure"] for change in cameras.changes()] == pytest.approx(found.mean(1).tolist())
 

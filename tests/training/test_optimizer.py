@@ -1,10 +1,11 @@
-"""Adam over named parameters against torch.optim.Adam, and through its state."""
+"""Adam over named parameters against torch.optim.Adam, and through its state · CautiousAdam in noise."""
 
+import pytest
 import torch
 from torch import nn
 
 from nerfcore.testing import assert_matches
-from nerfcore.training.optimizer import Adam
+from nerfcore.training.optimizer import Adam, CautiousAdam
 
 
 def parameters(dtype=torch.float32) -> dict[str, nn.Parameter]:
@@ -62,3 +63,31 @@ def test_a_parameter_without_gradient_keeps_still():
     optimizer.begin_step(0.1)
     optimizer.step({"matrix": torch.ones_like(own["matrix"])})
     assert torch.equal(own["table"], before) and not any(m.any() for m in optimizer.moments["table"])
+
+
+@pytest.mark.parametrize(("drift", "low", "high"), [(0.0, 0.0, 0.2), (0.3, 0.5, 1.0)])
+def test_caution_keeps_still_in_noise_and_follows_what_rows_agree_on(drift, low, high):
+    """How far 40 rows come against Adam, on gradients of unit noise with, or without, a mean of a random sign for each."""
+    generator = torch.Generator().manual_seed(0)
+    mean = drift * torch.randn(40, 6, generator=generator).sign()
+    walked = []
+    for kind in (Adam, CautiousAdam):
+        param = nn.Parameter(torch.zeros(40, 6))
+        optimizer = kind([("rows", param)], "reference")
+        for _ in range(1500):
+            optimizer.begin_step(1e-3)
+            optimizer.step(dict(rows=mean + torch.randn(40, 6, generator=generator)))
+        walked.append(param.detach().norm())
+    assert low <= walked[1] / walked[0] < high
+
+
+def test_caution_takes_columns_apart():
+    """One in which all gradients agree moves, beside others of noise, which do not."""
+    generator = torch.Generator().manual_seed(0)
+    param = nn.Parameter(torch.zeros(40, 3))
+    optimizer = CautiousAdam([("rows", param)], "reference")
+    for _ in range(300):
+        optimizer.begin_step(1e-3)
+        optimizer.step(dict(rows=torch.randn(40, 3, generator=generator) + torch.tensor([0.0, 1.0, 0.0])))
+    still, moved, also_still = param.detach().square().mean(0).sqrt()
+    assert moved > 0.1 and max(still, also_still) < 0.05 * moved
