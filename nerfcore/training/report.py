@@ -296,9 +296,10 @@ def _what_refinement_changed(mean: dict) -> str:
         return ""
     return (
         f"<p class=note>Training turned cameras by {mean['turn']:.3f}° and moved them by {mean['shift']:.4g} world "
-        "units on average. Held-out cameras follow what these corrections have in common, and keep errors of their "
-        "own, since no photograph of theirs took part: if they are as wrong as the others were, the score above is "
-        "that of a sharper field looked at from slightly wrong places, and says little of what was gained. "
+        "units on average; errors too small to stand out of the noise of its steps stay, so that cameras which were "
+        "nearly right hardly move. Held-out cameras follow what these corrections have in common, and keep errors of "
+        "their own, since no photograph of theirs took part: if they are as wrong as the others were, the score above "
+        "is that of a sharper field looked at from slightly wrong places, and says little of what was gained. "
         "<code>nerfcore eval --settle</code> scores it without these errors.</p>"
     )
 
