@@ -115,6 +115,7 @@ def test_unknown_field_is_told_in_words(scene):
         nerfcore.train(scene, steps=1, field="nerf", **SMALL)
 
 
+@pytest.mark.usefixtures("restless")
 def test_a_run_that_refines_cameras_tells_and_keeps_what_it_found(scene, tmp_path):
     run = nerfcore.train(scene, tmp_path, steps=20, refine="cameras", **SMALL)
     changes = json.loads((tmp_path / "metrics.json").read_text())["camera_changes"]

@@ -46,6 +46,7 @@ def same(ours: Trainer, theirs: Trainer) -> None:
     assert (ours.rays, ours.samples, ours.num_rays) == (theirs.rays, theirs.samples, theirs.num_rays)
 
 
+@pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("refine", ["none", "cameras"])
 def test_same_seed_same_bits_for_any_number_of_threads(scene, refine):
     threads, trained = torch.get_num_threads(), []
@@ -144,6 +145,7 @@ def test_another_seed_is_another_run(scene):
     assert not torch.equal(one.field.table, two.field.table)
 
 
+@pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize(
     "settings", [{}, dict(table_storage="bfloat16"), dict(refine="cameras", appearance="affine", steps=80)], ids=str
 )
