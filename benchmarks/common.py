@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import hashlib
 import json
@@ -66,7 +67,7 @@ def header() -> dict:
             "load": round(os.getloadavg()[0], 2),
         },
         "torch": torch.__version__,
-        "sources": package_digest(),
+        "sources": training_digest(),
     }
 
 
@@ -83,13 +84,50 @@ def package_digest() -> str:
     return digest([*package.rglob("*.py"), *(p for p in _extension.source_dir().rglob("*") if p.is_file())])
 
 
+def training_digest(*modules: str) -> str:
+    """Of what figures of training on a CPU depend on, and those of other modules of the package, if any are named: they
+    and all that they import, with the kernels of the operations among it."""
+    python = imported("nerfcore.training.run", *modules)
+    ops = [path.stem for path in python if path.parent.name == "ops"]
+    return digest([*python, *kernel_sources(*ops)])
+
+
 def op_digest(op: str, *benchmark: Path) -> str:
     """Of what the figures of one operation depend on: its sources, with all that they include, and the benchmark."""
-    package, native = Path(_extension.__file__).parent, _extension.source_dir()
+    package, timing = Path(_extension.__file__).parent, Path(__file__).with_name("timing.py")
     python = [package / "types.py", package / "ops" / "_dispatch.py", package / "ops" / f"{op}.py"]
-    units = [*native.glob(f"kernels/{op}.cpp"), *native.glob(f"kernels/{op}_*.cpp"), *native.glob(f"bindings/{op}.h")]
-    timing = Path(__file__).with_name("timing.py")
-    return digest([*python, Path(__file__), timing, *benchmark, *included(units, native)])
+    return digest([*python, Path(__file__), timing, *benchmark, *kernel_sources(op)])
+
+
+def kernel_sources(*ops: str) -> set[Path]:
+    """The sources of operations on a CPU, with all that they include."""
+    native = _extension.source_dir()
+    names = [name for op in ops for name in (f"kernels/{op}.cpp", f"kernels/{op}_*.cpp", f"bindings/{op}.h")]
+    return included([path for name in names for path in native.glob(name)], native)
+
+
+def imported(*modules: str) -> set[Path]:
+    """The files of modules of the package, and of all that they import from it, inside functions as well."""
+    root, found, todo = Path(_extension.__file__).parents[1], set(), list(modules)
+    while todo:
+        parts = todo.pop().split(".")
+        for i in range(1, len(parts) + 1):  # a module's packages are imported with it
+            stem = root.joinpath(*parts[:i])
+            file = next((f for f in (stem.with_suffix(".py"), stem / "__init__.py") if f.is_file()), None)
+            if file is not None and file not in found:
+                found.add(file)
+                todo += [name for name in _names_imported(file) if name.split(".")[0] == "nerfcore"]
+    return found
+
+
+def _names_imported(file: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]  # of a module or in one
+    return names
 
 
 def included(files: Iterable[Path], root: Path) -> set[Path]:

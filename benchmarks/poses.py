@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import digest, earlier_rows, header, package_digest, require_kernels, run, write_json
+from common import digest, earlier_rows, header, require_kernels, run, training_digest, write_json
 
 import nerfcore
 from nerfcore.cameras import rotation_angle, rotation_exp
@@ -124,7 +124,7 @@ def measure(folder: Path | None, name: str, arm: str, budget: Budget, seeds: lis
 
 
 def row_digest(name: str, arm: str, budget: Budget) -> str:
-    return digest([Path(__file__)], package_digest(), f"{name} {arm} {budget}")
+    return digest([Path(__file__)], training_digest(), f"{name} {arm} {budget}")
 
 
 def print_rows(rows: list[dict]) -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import digest, header, package_digest, require_kernels, run, write_json
+from common import digest, header, require_kernels, run, training_digest, write_json
 
 import nerfcore
 from nerfcore.cameras.alignment import Similarity
@@ -87,7 +87,7 @@ def train_on(scene: Path, out: Path, minutes: float, seeds: list[int]) -> dict:
 
 
 def row_digest() -> str:
-    return digest([Path(__file__)], package_digest())
+    return digest([Path(__file__)], training_digest("nerfcore.sfm.process"))
 
 
 def print_rows(rows: list[dict]) -> None:

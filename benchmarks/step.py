@@ -26,8 +26,7 @@ from rich.table import Table
 
 from nerfcore._extension import use_huge_pages
 from nerfcore.errors import NerfcoreError
-from nerfcore.fields import NGPField
-from nerfcore.fields.ngp import CHUNK_SAMPLES, EMBEDDING
+from nerfcore.fields.ngp import CHUNK_SAMPLES, EMBEDDING, NGPField
 from nerfcore.ops.hash_grid import HashGridLevels
 from nerfcore.ops.ngp import ngp_loss
 from nerfcore.renderer.volume import render_samples

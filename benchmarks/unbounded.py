@@ -20,7 +20,7 @@ import nerfcore
 from nerfcore.synthetic.unbounded import write_scene
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import digest, earlier_rows, header, package_digest, require_kernels, run, write_json
+from common import digest, earlier_rows, header, require_kernels, run, training_digest, write_json
 
 ARMS = {
     "contracted": dict(bounds="contracted"),
@@ -45,7 +45,7 @@ def measure(arm: str, folder: Path, steps: int, seeds: list[int]) -> dict:
 
 
 def row_digest(arm: str) -> str:
-    return digest([Path(__file__)], package_digest(), arm)
+    return digest([Path(__file__)], training_digest("nerfcore.synthetic.unbounded"), arm)
 
 
 def judge(rows: list[dict]) -> None:

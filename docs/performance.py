@@ -32,9 +32,9 @@ REMAINING = {
 
 def main(results: Path = RESULTS, folder: Path = ROOT / "docs") -> None:
     """Writes performance.md and its plots into the folder."""
-    from common import package_digest
+    from common import training_digest
 
-    now = package_digest()
+    now = training_digest()
     parts = [
         "# Performance",
         "Written by `python docs/performance.py` from `benchmarks/results/*.json`; do not edit. A row whose sources, "

@@ -58,6 +58,22 @@ def test_resume_keeps_rows_of_unchanged_sources(bench_ops, tmp_path, capsys):
     assert json.loads(out.read_text(encoding="utf-8"))["rows"][0]["digest"] == first[0]["digest"]
 
 
+def test_training_depends_on_what_it_imports_and_on_the_kernels_of_its_operations():
+    import common
+
+    code = (
+        "import sys, nerfcore.training.run\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'nerfcore'), sep='\\n')"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = {path.resolve() for path in common.imported("nerfcore.training.run")}
+    assert found >= {Path(line).resolve() for line in loaded.splitlines()}
+    assert not {"cli", "sfm", "viewer", "checkup", "mesh"} & {path.parent.name for path in found}
+    kernels = {path.name for path in common.kernel_sources("march")}
+    assert {"march.cpp", "march.h", "march_lanes.h", "platform.h"} <= kernels and "hash_grid.cpp" not in kernels
+    assert common.training_digest() != common.training_digest("nerfcore.sfm.process")
+
+
 def test_found_cameras_are_compared_after_a_similarity():
     import sfm
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from nerfcore.errors import NerfcoreError
 from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 
@@ -87,7 +89,19 @@ class Field(nn.Module):
         return -torch.nn.functional.normalize(gradient, dim=-1)
 
 
-FIELDS: dict[str, Callable[..., Field]] = {}
+FIELDS: dict[str, type[Field]] = {}
+
+
+def field_named(name: str) -> type[Field]:
+    """The field that a command or a saved model names. Its file, which has the same name, is imported at first use:
+    what is measured of one field does not hang on the sources of the others. Raises NerfcoreError where there is no
+    such field."""
+    present = {path.stem for path in Path(__file__).parent.glob("[!_]*.py")} - {"base"}
+    if name in present:
+        import_module(f"nerfcore.fields.{name}")
+    if name not in FIELDS:
+        raise NerfcoreError(f"there is no field {name!r}; choose {', '.join(sorted(present))}")
+    return FIELDS[name]
 
 
 def register_field(name: str):

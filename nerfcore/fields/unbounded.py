@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nerfcore.fields.base import FIELDS, Field, register_field
+from nerfcore.fields.base import Field, field_named, register_field
 from nerfcore.fields.ngp import MAX_LOG_DENSITY, draw, matrices
 from nerfcore.ops.composite import composite
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
@@ -101,7 +101,7 @@ class UnboundedField(Field):
                 f"every round but the last has a proposal, and every round at least 2 samples a ray, got "
                 f"num_samples={list(num_samples)}, proposal_finest={list(proposal_finest)}"
             )
-        self.inner = FIELDS[inner](**(inner_config or {}), backend=backend)
+        self.inner = field_named(inner)(**(inner_config or {}), backend=backend)
         self.config = dict(
             inner=inner, inner_config=self.inner.config, core=core, middle=list(middle), near=near,
             num_samples=list(num_samples), proposal_finest=list(proposal_finest),

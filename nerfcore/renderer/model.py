@@ -10,7 +10,7 @@ from torch import Tensor
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.data.scene import SceneTransform
-from nerfcore.fields import FIELDS, Field
+from nerfcore.fields import Field, field_named
 from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import SHOWS, SPENT, Marching, render_rays
 from nerfcore.types import Rays, Render
@@ -155,7 +155,7 @@ class Model:
     @classmethod
     def from_state(cls, tensors: dict[str, Tensor], description: dict, device="cpu", backend: str = "auto") -> Model:
         """Inverse of :meth:`state`."""
-        field = FIELDS[description["field"]](**description["field_config"], backend=backend)
+        field = field_named(description["field"])(**description["field_config"], backend=backend)
         field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
         marching = Marching(**description["marching"])
         occupancy = OccupancyGrid(**description["occupancy"], step=marching.step, device=device, backend=backend)

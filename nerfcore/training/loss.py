@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerfcore.fields import Field, UnboundedField
+from nerfcore.fields import Field
+from nerfcore.fields.unbounded import UnboundedField
 from nerfcore.ops.distortion import distortion
 from nerfcore.ops.interlevel import interlevel
 from nerfcore.renderer.volume import render_samples, sample_rays

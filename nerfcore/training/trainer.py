@@ -17,7 +17,8 @@ from torch import Tensor
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
 from nerfcore.errors import NerfcoreError
-from nerfcore.fields import FIELDS, Field, UnboundedField
+from nerfcore.fields import Field, field_named
+from nerfcore.fields.unbounded import UnboundedField
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
 from nerfcore.ops._late import LateNumber
@@ -122,9 +123,9 @@ class Trainer:
 
     def _new_field(self):
         config = self.config
-        names = [name for name, kind in FIELDS.items() if kind.bounded]
-        if config.field not in names:
-            raise NerfcoreError(f"there is no field {config.field!r}; choose {', '.join(names)}")
+        kind = field_named(config.field)
+        if not kind.bounded:
+            raise NerfcoreError(f"the field {config.field!r} is made of another one; name that, with bounds contracted")
         has_end = config.box is not None or config.background != "random"
         bounds = "box" if config.bounds == "auto" and has_end else config.bounds
         core = core_of(self.scene) if is_contracted(self.scene, bounds) else None
@@ -134,7 +135,7 @@ class Trainer:
         if core is not None:
             field = UnboundedField(config.field, shape, core.side, core.middle, core.near, backend=config.backend)
         else:
-            field = FIELDS[config.field](**shape, backend=config.backend)
+            field = kind(**shape, backend=config.backend)
         field.initialise(torch.Generator().manual_seed(config.seed))
         return field.to(self.device)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nerfcore.fields import FIELDS, NGPField
+from nerfcore.fields import field_named
+from nerfcore.fields.ngp import NGPField
 from nerfcore.testing import assert_matches
 from nerfcore.training.loss import modular_loss, photometric_loss
 from nerfcore.training.optimizer import Adam
@@ -91,7 +92,7 @@ def test_normals_are_minus_the_slope_of_the_density(backend, device):
 
 def test_config_and_parameters_rebuild_the_field():
     field, (x, direction) = small_field(), points()
-    again = FIELDS["ngp"](**json.loads(json.dumps(field.config)), backend="reference")
+    again = field_named("ngp")(**json.loads(json.dumps(field.config)), backend="reference")
     again.load_state_dict(field.state_dict())
     for ours, theirs in zip(field.density(x), again.density(x), strict=True):
         assert torch.equal(ours, theirs)
@@ -192,7 +193,7 @@ def test_half_storage_is_no_part_of_what_is_saved():
     field.stored_table()
     assert field.state_dict().keys() == small_field().state_dict().keys()
     assert all(v.dtype == torch.float32 for v in field.state_dict().values())
-    again = FIELDS["ngp"](**json.loads(json.dumps(field.config)), backend="reference")
+    again = field_named("ngp")(**json.loads(json.dumps(field.config)), backend="reference")
     again.load_state_dict(field.state_dict())
     assert torch.equal(again.stored_table(), field.stored_table()) and again.stored_table().dtype == torch.bfloat16
     with pytest.raises(ValueError, match="table_storage must be float32, float16, bfloat16, got 'int8'"):
@@ -204,7 +205,7 @@ def test_precision_is_of_gpus(backend, device):
     (x, direction), same = (t.to(device) for t in points()), small_field(backend).to(device)
     for precision in ("tf32", "bf16", "fp16"):
         field = small_field(backend, precision=precision).to(device)
-        assert FIELDS["ngp"](**json.loads(json.dumps(field.config))).config["precision"] == precision
+        assert field_named("ngp")(**json.loads(json.dumps(field.config))).config["precision"] == precision
         results = [(f.density(x)[1], f.color(f.density(x)[1], direction), f.sigma(x)) for f in (field, same)]
         for a, b in zip(*results, strict=True):
             assert torch.equal(a, b) if backend != "cuda" else torch.allclose(a, b, rtol=0.1, atol=0.1)
@@ -231,7 +232,7 @@ def test_extreme_parameters_give_finite_density_and_gradient(value):
 
 MEASURE = """
 import torch
-from nerfcore.fields import NGPField
+from nerfcore.fields.ngp import NGPField
 from nerfcore.types import SampleLattice
 
 field = NGPField(log2_table=12, finest=64)  # weights are zero: thin fog, in which light reaches every sample

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from nerfcore.fields import FIELDS, UnboundedField
-from nerfcore.fields.unbounded import FAR, contract, from_bounded, to_bounded
+from nerfcore.fields.base import FIELDS
+from nerfcore.fields.unbounded import FAR, UnboundedField, contract, from_bounded, to_bounded
 from nerfcore.renderer.model import Model
 from nerfcore.training.loss import proposal_loss
 from nerfcore.types import Rays

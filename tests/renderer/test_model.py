@@ -14,7 +14,8 @@ from nerfcore.cameras.lenses import Fisheye, Orthographic, Perspective
 from nerfcore.cameras.poses import look_at
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.errors import ModelError
-from nerfcore.fields import FIELDS, NGPField
+from nerfcore.fields.base import FIELDS
+from nerfcore.fields.ngp import NGPField
 from nerfcore.training.checkpoint import KEY, SCHEMA, read_tensors, write_tensors
 from nerfcore.types import Rays
 from tests.analytic import Ball, Blob, model_of

@@ -11,7 +11,7 @@ import nerfcore
 from nerfcore.cameras import Fisheye, Orthographic, Perspective, Similarity, camera_rays, rotation_angle, rotation_exp
 from nerfcore.data import PixelSampler
 from nerfcore.errors import SceneError
-from nerfcore.fields import FIELDS
+from nerfcore.fields import field_named
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.renderer.volume import render_samples, sample_rays
 from nerfcore.training import cameras as cameras_module
@@ -98,7 +98,7 @@ def test_gradients_of_the_loss_to_rays_against_finite_differences():
     """In float64; the samples stay where they are."""
     generator = torch.Generator().manual_seed(0)
     shape = dict(num_levels=3, features=2, log2_table=12, coarsest=4, finest=12, hidden=16)
-    field = FIELDS["ngp"](**shape, backend="reference").double()
+    field = field_named("ngp")(**shape, backend="reference").double()
     field.initialise(generator)
     with torch.no_grad():
         field.table.normal_(generator=generator)

@@ -11,7 +11,7 @@ import torch
 import nerfcore
 from nerfcore.cameras import camera_rays
 from nerfcore.errors import NerfcoreError
-from nerfcore.fields import UnboundedField
+from nerfcore.fields.unbounded import UnboundedField
 from nerfcore.ops.composite import composite
 from nerfcore.synthetic import trace
 from nerfcore.training import trainer as trainer_module

@@ -66,7 +66,7 @@ def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(scene):
 
 
 def test_the_field_itself_is_chosen_by_its_bounds(scene):
-    with pytest.raises(NerfcoreError, match="there is no field 'unbounded'; choose ngp"):
+    with pytest.raises(NerfcoreError, match="the field 'unbounded' is made of another one"):
         Trainer(scene, dataclasses.replace(SMALL, field="unbounded"))
 
 
