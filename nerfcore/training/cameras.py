@@ -35,6 +35,10 @@ FIRST_RATE, LAST_RATE = 1e-3, 1e-5
 START_AT = 0.1
 """Share of the budget until which cameras stand still: a field that is fog yet moves right ones as well."""
 
+DECIDE_AT, WRONG = 0.2, 4.0
+"""Share of the budget after which cameras that are right are left alone, and steps are fast again: those of which no
+column of corrections has had so many times the mean square that noise gives a step."""
+
 CHANGES = ("name", "turn", "shift", "focal", "exposure")
 
 
@@ -91,6 +95,7 @@ class CameraRefinement(nn.Module):
         moving = {name: p for name, p in self.named.items() if name not in light}
         kinds = (Adam if anchored else CautiousAdam, moving), (Adam, light)
         self.optimizers = [kind(parameters.items(), backend) for kind, parameters in kinds if parameters]
+        self.are_right: bool | None = None  # until it is decided
 
     def corrections(self) -> Tensor:
         """motion [N, 6] without what all cameras have in common."""
@@ -158,7 +163,9 @@ class CameraRefinement(nn.Module):
     def begin_step(self, fraction: float, step: int) -> float | None:
         """Sets what differs from step to step, after a share of the budget. Returns the share of its scales, in
         eighths, at which the field should learn; None once cameras stand still."""
-        if fraction >= REFINE_UNTIL:
+        if self.are_right is None and fraction >= DECIDE_AT:
+            self.are_right = all(isinstance(o, CautiousAdam) and o.evidence() < WRONG for o in self.optimizers)
+        if self.are_right or fraction >= REFINE_UNTIL:
             return None
         rate = cosine_decay(fraction / REFINE_UNTIL, step, FIRST_RATE, LAST_RATE)
         for optimizer in self.optimizers:

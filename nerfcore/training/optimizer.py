@@ -75,6 +75,10 @@ class CautiousAdam(Adam):
         beta, old = LONG_BETAS[0], LONG_BETAS[0] ** self.step_count
         self.by_chance.fill_(learning_rate**2 * (1 - beta) / (1 + beta) * (1 + old) / (1 - old))
 
+    def evidence(self) -> float:
+        """The largest z² of any column until now."""
+        return max(evidence.max().item() for _, _, evidence in self.moments.values())
+
     @torch.no_grad()
     def step(self, gradients: dict[str, Tensor]) -> None:
         for name, gradient in gradients.items():

@@ -9,4 +9,5 @@ from nerfcore.training import cameras, optimizer
 def restless(monkeypatch):
     """Cameras move from the first steps on, right ones as well."""
     monkeypatch.setattr(cameras, "START_AT", 0.0)
+    monkeypatch.setattr(cameras, "WRONG", 0.0)
     monkeypatch.setattr(optimizer, "CHANCE", 1e-6)

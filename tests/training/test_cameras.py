@@ -187,7 +187,9 @@ def test_disturbed_cameras_are_found_again(monkeypatch):
         return math.degrees(turned), (poses[:, :, 3] - truth[:, :, 3]).norm(dim=-1).mean().item()
 
     angle, distance = errors(wrong.train.poses)
-    model = trained(wrong, refine="poses", steps=600).model({})
+    trainer = trained(wrong, refine="poses", steps=600)
+    assert not trainer.cameras.are_right
+    model = trainer.model({})
     left_angle, left_distance = errors(torch.stack([pose for _, _, pose in model.cameras]))
     assert left_angle < 0.5 * angle and left_distance < 0.5 * distance
 
@@ -196,6 +198,7 @@ def test_right_cameras_stay(scene):
     """A step has few rays, whose gradients are mostly noise; a pixel is 2 degrees."""
     given = trained(scene)
     refined = trained(scene, refine="poses")
+    assert refined.cameras.are_right  # so that most steps are fused
     assert sum(change["turn"] for change in refined.cameras.changes()) / len(scene.train) < 0.05
     scores = [evaluate(trainer.model({}), scene).metrics["psnr"] for trainer in (given, refined)]
     assert scores[1] > scores[0] - 0.5
