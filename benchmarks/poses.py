@@ -117,14 +117,18 @@ def measure(folder: Path | None, name: str, arm: str, budget: Budget, seeds: lis
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
         runs.append(json.loads(done.stdout.splitlines()[-1]))
     means = {key: mean(run[key] for run in runs) for key in ("psnr", "rotation", *(["settled"] if settle else []))}
+    row = row_name(name, arm, budget)
     return dict(
-        row=f"{name} {arm}, {budget}", scene=name, arm=arm, seeds=seeds, digest=row_digest(name, arm, budget), **means,
-        runs=runs, **budget.settings(name),
+        row=row, scene=name, arm=arm, seeds=seeds, digest=row_digest(row), **means, runs=runs, **budget.settings(name)
     )
 
 
-def row_digest(name: str, arm: str, budget: Budget) -> str:
-    return digest([Path(__file__)], training_digest(), f"{name} {arm} {budget}")
+def row_name(scene: str, arm: str, budget: Budget) -> str:
+    return f"{scene} {arm}, {budget}"
+
+
+def row_digest(row: str) -> str:
+    return digest([Path(__file__)], training_digest(), row)
 
 
 def print_rows(rows: list[dict]) -> None:
@@ -185,8 +189,8 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{name}: skipped, because FOLDER has no {name}")
             continue
         for arm in (arm for arm in ARMS_OF[name] if arm in options.arms):
-            row = kept.pop(f"{name} {arm}, {budget}", None)
-            wanted = row_digest(name, arm, budget), options.seeds, options.settle
+            row = kept.pop(row_name(name, arm, budget), None)
+            wanted = row_digest(row_name(name, arm, budget)), options.seeds, options.settle
             if row is None or (row["digest"], row["seeds"], "settled" in row) != wanted:
                 row = measure(options.folder, name, arm, budget, options.seeds, options.settle)
             rows.append(row)

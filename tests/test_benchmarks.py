@@ -303,6 +303,36 @@ def test_performance_page(kernels, tmp_path, capsys):
     assert "2^12 rows (stale) |" in page and "against samples (stale) |" in page and "against threads |" in page
 
 
+def test_performance_page_of_custom_scenes(kernels, tmp_path):
+    """The tables of benchmarks that take minutes, of rows as they write them."""
+    import poses
+    import sfm
+    import unbounded
+    from common import header, write_json
+
+    arms = dict(given=35.0, disturbed=25.0, recovered=34.5)
+    rows = [
+        dict(row=f"chair {arm}, 5 min", digest=poses.row_digest(f"chair {arm}, 5 min"), scene="chair", arm=arm, seeds=[0],
+             psnr=psnr, rotation=0.2, runs=[dict(steps=7)])
+        for arm, psnr in arms.items()
+    ]
+    write_json(tmp_path / "cpu-poses.json", header() | {"rows": rows})
+    endless = [dict(row=arm, digest=unbounded.row_digest(arm), steps=9, psnr=psnr, worst=psnr, runs=[]) for arm, psnr in (("contracted", 32.0), ("box", 28.0))]
+    unbounded.judge(endless)
+    write_json(tmp_path / "cpu-unbounded.json", header() | {"rows": endless})
+    cameras = dict(
+        row="fox cameras", digest="of older sources", threads=2, photographs=50, registered=50, seconds=300.0, cpu_seconds=200.0,
+        centre_share=0.0003, worst_centre_share=0.001, degrees=0.12, met=True,
+    )
+    on_found = dict(row="fox@60 on found cameras", digest=sfm.row_digest(), seeds=[0], psnr=dict(given=[30.0], found=[29.0]), lost_db=1.0, met=False)
+    write_json(tmp_path / "cpu-sfm.json", header() | {"rows": [cameras, on_found]})
+    runpy.run_path(str(BENCHMARKS.parent / "docs" / "performance.py"))["main"](tmp_path, tmp_path)
+    page = (tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert "| chair disturbed, 5 min | 1 | 25.00 dB | 0.200° | 7 |" in page and "chair: 95.0 % of 10.00 dB recovered" in page
+    assert "| box | 9 | 28.00 dB | 28.00 dB | +4.00 dB | 3 dB, **met** |" in page
+    assert "| fox cameras (stale) |" in page and "50 of 50, 0.030% (worst 0.100%)" in page and "1.00 dB lost, **missed**" in page
+
+
 # benchmarks/gpu_check.sh: all of it that needs no GPU
 
 
