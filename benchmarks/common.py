@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, the header of their JSON, and points as a training step meets them."""
+"""What the benchmarks share: the header of their JSON, and digests of what their figures depend on."""
 
 from __future__ import annotations
 
@@ -11,27 +11,14 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from nerfcore import _extension
 from nerfcore.errors import NerfcoreError, OutputError
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from timing import SHORTEST_MEASUREMENT, Timing, one_turn, take_turns
-
 SCHEMA = 1
-
-
-def interleaved(
-    arms: dict[str, Callable[[], object]], seconds: float, rounds: int = 5, turn: float = SHORTEST_MEASUREMENT
-) -> dict[str, Timing]:
-    """Times every arm in this process, see :func:`timing.take_turns`."""
-    threads = torch.get_num_threads()
-    return take_turns({name: partial(one_turn, arm, threads) for name, arm in arms.items()}, seconds, rounds, turn)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -96,7 +83,7 @@ def op_digest(op: str, *benchmark: Path) -> str:
     """Of what the figures of one operation depend on: its sources, with all that they include, and the benchmark."""
     package, timing = Path(_extension.__file__).parent, Path(__file__).with_name("timing.py")
     python = [package / "types.py", package / "ops" / "_dispatch.py", package / "ops" / f"{op}.py"]
-    return digest([*python, Path(__file__), timing, *benchmark, *kernel_sources(op)])
+    return digest([*python, timing, *benchmark, *kernel_sources(op)])
 
 
 def kernel_sources(*ops: str) -> set[Path]:
@@ -154,11 +141,3 @@ def write_json(path: Path, result: dict) -> None:
         path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --json") from error
-
-
-def points_on_rays(count: int, per_ray: int = 32) -> Tensor:
-    """[count, 3] in [0, 1]³: runs of consecutive samples, a 1024th of the diagonal apart, on random rays."""
-    origin = torch.rand(-(-count // per_ray), 1, 3)
-    direction = torch.nn.functional.normalize(torch.randn_like(origin), dim=-1)
-    distance = torch.arange(per_ray)[:, None] * (3**0.5 / 1024)
-    return (origin + distance * direction).view(-1, 3)[:count].clamp(0, 1)

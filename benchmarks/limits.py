@@ -25,7 +25,8 @@ from nerfcore import _extension, _toolchain
 from nerfcore.errors import BuildError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import digest, header, interleaved, run, write_json
+from common import digest, header, run, write_json
+from timing import interleaved
 
 SOURCE = Path(__file__).with_name("limits.cpp")
 FLAGS = ("-O3", "-std=c++17", "-march=native", "-fopenmp", "-ffp-contract=fast")
@@ -96,7 +97,7 @@ def _sgemm_flops(threads: int, rows: int) -> dict[str, float]:
         name = f"{rows} x {width} x {out}"
         arms[name] = lambda a=a, b=b, product=product: torch.mm(a, b, out=product)
         flops[name] = 2 * rows * width * out
-    times = interleaved(arms, 0.2)
+    times = interleaved(arms, torch.get_num_threads(), 0.2)
     torch.set_num_threads(before)
     return {name: flops[name] / t.fastest for name, t in times.items()}
 

@@ -43,7 +43,8 @@ from nerfcore.ops.spherical_harmonics import spherical_harmonics, spherical_harm
 from nerfcore.types import SampleLattice, Samples
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # `nerfcore bench` runs this file from elsewhere
-from common import earlier_rows, header, interleaved, op_digest, points_on_rays, require_kernels, run, write_json
+from common import earlier_rows, header, op_digest, require_kernels, run, write_json
+from timing import interleaved
 
 HERE = Path(__file__)
 COMPILE_SECONDS = 40  # the most that torch.compile may take for one row
@@ -258,6 +259,14 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
     }
 
 
+def points_on_rays(count: int, per_ray: int = 32) -> Tensor:
+    """[count, 3] in [0, 1]³: runs of consecutive samples, a 1024th of the diagonal apart, on random rays."""
+    origin = torch.rand(-(-count // per_ray), 1, 3)
+    direction = torch.nn.functional.normalize(torch.randn_like(origin), dim=-1)
+    distance = torch.arange(per_ray)[:, None] * (3**0.5 / 1024)
+    return (origin + distance * direction).view(-1, 3)[:count].clamp(0, 1)
+
+
 def measure(case: Case, quick: bool) -> dict:
     """One row of the JSON. Throughput and ratios are of the fastest calls; the medians stand beside them."""
     arms = {"kernel": case.arm(case.kernel), "eager": case.arm(case.reference)}
@@ -274,7 +283,7 @@ def measure(case: Case, quick: bool) -> dict:
         except Exception as error:  # whatever the compiler raises is the finding
             arms.pop("compile", None)
             reason = f"failed: {type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ''}"
-    times = interleaved(arms, 0.1 if quick else 3.0, 3)
+    times = interleaved(arms, torch.get_num_threads(), 0.1 if quick else 3.0, 3)
     kernel, eager, compiled = times["kernel"], times["eager"], times.get("compile")
     return {
         "op": case.op, "row": case.row, "size": case.size, "digest": op_digest(case.op, HERE), "quick": quick,

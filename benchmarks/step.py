@@ -34,8 +34,9 @@ from nerfcore.training.optimizer import Adam
 from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from common import header, interleaved, require_kernels, run, write_json
+from common import header, require_kernels, run, write_json
 from limits import Limits, measure_limits
+from timing import interleaved
 
 TURN = 0.2  # seconds: training steps follow each other, each finds in the cache what the last one left
 LENGTH = 0.4  # of the sampled part of a ray; all of it lies in the box
@@ -176,7 +177,8 @@ def measure(size: Size, seconds: float) -> dict:
     touched = arms["kernel"](count=True)
     parts = floor(size, measure_limits(torch.get_num_threads(), quick=seconds == 0), touched)
     with peer_step(size) as (peer, no_peer):
-        times = interleaved(arms | ({"peer": peer} if peer else {}), seconds, 3, 0.0 if seconds == 0 else TURN)
+        turn = 0.0 if seconds == 0 else TURN
+        times = interleaved(arms | ({"peer": peer} if peer else {}), torch.get_num_threads(), seconds, 3, turn)
     rate = {name: size.samples / t.median for name, t in times.items()}
     return {
         "size": size.name, "field": size.field, "rays": size.rays, "samples": size.samples, "touched": touched,

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,14 @@ def take_turns(
         name: Timing(statistics.median(x.wall for x in t), min(x.wall for x in t), statistics.median(x.busy for x in t))
         for name, t in turns.items()
     }
+
+
+def interleaved(
+    arms: dict[str, Callable[[], object]], threads: int, seconds: float, rounds: int = 5,
+    turn: float = SHORTEST_MEASUREMENT,
+) -> dict[str, Timing]:
+    """Times every arm in this process, on so many threads, see :func:`take_turns`."""
+    return take_turns({name: partial(one_turn, arm, threads) for name, arm in arms.items()}, seconds, rounds, turn)
 
 
 def one_turn(arm: Callable[[], object], threads: int, calls: int) -> Turn:
