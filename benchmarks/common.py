@@ -11,6 +11,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -71,6 +72,7 @@ def package_digest() -> str:
     return digest([*package.rglob("*.py"), *(p for p in _extension.source_dir().rglob("*") if p.is_file())])
 
 
+@cache
 def training_digest(*modules: str) -> str:
     """Of what figures of training on a CPU depend on, and those of other modules of the package, if any are named: they
     and all that they import, with the kernels of the operations among it."""

@@ -352,7 +352,7 @@ def without_an_end(result: dict, folder: Path) -> list[str]:
         lines.append(f"| {r['row']}{stale} | {r['steps']} | {r['psnr']:.2f} dB | {r['worst']:.2f} dB | {gain} | {asked} |")
     said = (
         "Our synthetic scene whose objects lie out to 100 times the ring of cameras: contracted, in the box that holds the ring, "
-        "and in boxes so many times as large. Held-out views, means over three seeds."
+        "and in boxes so many times as large. Held-out views, means over the seeds."
     )
     return ["## A scene without an end", said, "\n".join(lines)]
 
