@@ -71,19 +71,20 @@ inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density,
   return out;
 }
 
-// Returns rgb [R, 3] without background, opacity [R] and distance [R] (weighted sum).
-inline std::tuple<Tensor, Tensor, Tensor> ngp_render(const Tensor& table, at::TensorList density, at::TensorList color, at::ArrayRef<double> scale,
+// Returns rgb [R, 3] without background, opacity [R], distance [R] (weighted sum) and median [R].
+inline std::tuple<Tensor, Tensor, Tensor, Tensor> ngp_render(const Tensor& table, at::TensorList density, at::TensorList color, at::ArrayRef<double> scale,
                                                      at::IntArrayRef resolution, at::IntArrayRef offset, int64_t sh_degree, double max_log_density,
                                                      const Tensor& origin, const Tensor& direction, const Tensor& bits, int64_t grid_resolution,
                                                      int64_t cascades, double step_min, double step_max, double cone_angle, double near,
                                                      double stop_below, int64_t max_samples, double shows) {
   const Tensor rgb = at::empty_like(origin), opacity = at::empty({origin.size(0)}, origin.options()), distance = at::empty_like(opacity);
+  const Tensor median = at::empty_like(opacity);
   const std::vector<Tensor> blocks = march_blocks(bits, grid_resolution);
   const NgpRays rays = ngp_rays(origin, direction, std::nullopt, bits, blocks, grid_resolution, cascades, step_min, step_max, cone_angle, near,
                                 stop_below, max_samples);
   ngp_render_cpu(NgpRender{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), rays, float(shows),
-                           rgb.data_ptr<float>(), opacity.data_ptr<float>(), distance.data_ptr<float>()}, num_threads());
-  return {rgb, opacity, distance};
+                           rgb.data_ptr<float>(), opacity.data_ptr<float>(), distance.data_ptr<float>(), median.data_ptr<float>()}, num_threads());
+  return {rgb, opacity, distance, median};
 }
 
 inline Tensor ngp_density_forward(const Tensor& table, at::TensorList density, at::TensorList color, at::ArrayRef<double> scale,
@@ -103,7 +104,7 @@ inline void register_ngp(Operations& m) {
   m.def("ngp_loss(" NC_NGP_FIELD "Tensor origin, Tensor direction, Tensor? jitter, " NC_NGP_GRID "int rays_per_chunk, float full_from, Tensor background, Tensor truth, "
         "Tensor(a!) grad_table, Tensor(b!) touched) -> Tensor[]", &ngp_loss);
   m.def("ngp_density(" NC_NGP_FIELD "Tensor x) -> Tensor", &ngp_density_forward);
-  m.def("ngp_render(" NC_NGP_FIELD "Tensor origin, Tensor direction, " NC_NGP_GRID "float shows) -> (Tensor, Tensor, Tensor)", &ngp_render);
+  m.def("ngp_render(" NC_NGP_FIELD "Tensor origin, Tensor direction, " NC_NGP_GRID "float shows) -> (Tensor, Tensor, Tensor, Tensor)", &ngp_render);
 #undef NC_NGP_FIELD
 #undef NC_NGP_GRID
 }

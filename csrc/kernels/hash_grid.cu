@@ -55,15 +55,16 @@ template <class T, int D> struct Point {
 template <class T, int D> struct Cell {
   uint32_t cell[D], size, resolution;
   T fraction[D], tangent[D], scale;
-  bool moves;
+  bool smooth, moves;
 
   __device__ Cell(const GridLevels& levels, int level, const Point<T, D>& point)
-      : size(levels.offset[level + 1] - levels.offset[level]), resolution(levels.resolution[level]), scale(T(levels.scale[level])), moves(point.moves) {
+      : size(levels.offset[level + 1] - levels.offset[level]), resolution(levels.resolution[level]), scale(T(levels.scale[level])),
+        smooth(levels.smooth), moves(point.moves) {
     grid_cell<T, D>(point.x, scale, cell, fraction);
     for (int d = 0; d < D; ++d) tangent[d] = grid_position_derivative(point.x[d], scale, point.along[d]);
   }
   __device__ uint32_t entry(int c) const { return grid_corner_entry<D>(cell, c, resolution, size, grid_is_hashed<D>(resolution, size)); }
-  __device__ T weight(int c) const { return grid_weight<T, D>(fraction, moves, tangent, c); }
+  __device__ T weight(int c) const { return grid_weight<T, D>(fraction, smooth, moves, tangent, c); }
 };
 
 template <class T, class S, int D, int F> struct Forward {
@@ -204,7 +205,7 @@ template <class T, class S, int D, int F> struct BackwardX {
           value[c] = T(0);
           for (int f = 0; f < F; ++f) value[c] += grad.sector.v[k * F + f] * T(widen(corner.v[f]));
         }
-        grid_weights_backward<T, D>(at.fraction, at.moves, at.tangent, value, grad_fraction);
+        grid_weights_backward<T, D>(at.fraction, at.smooth, at.moves, at.tangent, value, grad_fraction);
         for (int d = 0; d < D; ++d) grad_x[d] += grid_position_derivative(x.x[d], at.scale, grad_fraction[d]);
       }
     }

@@ -18,17 +18,17 @@ template <class T, int D> struct CornerBlock {
   T tangent[D][kBlock];  // what `differentiate` was along, in fractions
 
   // x: [n, D], n <= kBlock.
-  void compute(const T* x, int n, T scale, uint32_t resolution, uint32_t size) {
+  void compute(const T* x, int n, T scale, uint32_t resolution, uint32_t size, bool smooth) {
     for (int i = 0; i < n; ++i)
       for (int d = 0; d < D; ++d) axis[d][i] = x[i * D + d];
     for (int i = n; i < int(padded_to(n, kLanes<T>)); ++i)
       for (int d = 0; d < D; ++d) axis[d][i] = T(0);
-    if (grid_is_hashed<D>(resolution, size)) compute<true>(n, scale, resolution, size);
-    else compute<false>(n, scale, resolution, size);
+    if (grid_is_hashed<D>(resolution, size)) compute<true>(n, scale, resolution, size, smooth);
+    else compute<false>(n, scale, resolution, size, smooth);
   }
 
   // As grid_position and grid_entry, lane by lane.
-  template <bool HASHED> void compute(int n, T scale, uint32_t resolution, uint32_t size) {
+  template <bool HASHED> void compute(int n, T scale, uint32_t resolution, uint32_t size, bool smooth) {
     constexpr uint32_t kPrimes[3] = {1u, 2654435761u, 805459861u};
     uint32_t stride = 1;
     uint32_t factor[D];
@@ -45,8 +45,9 @@ template <class T, int D> struct CornerBlock {
         const Simd<T> inside = x == x ? position - from_unsigned<Simd<T>>(cell) : x;
         side[d][0] = cell * factor[d];
         side[d][1] = side[d][0] + factor[d];
-        near_far[d][0] = T(1) - inside;
-        near_far[d][1] = inside;
+        const Simd<T> weight = smooth ? grid_ease(inside) : inside;
+        near_far[d][0] = T(1) - weight;
+        near_far[d][1] = weight;
         store(fraction[d] + i, inside);
       }
       for (int c = 0; c < (1 << D); ++c) {
@@ -64,14 +65,14 @@ template <class T, int D> struct CornerBlock {
   }
 
   // The weights become their derivatives as the points move along `along` [n, D].
-  void differentiate(const T* along, int n, T scale) {
+  void differentiate(const T* along, int n, T scale, bool smooth) {
     for (int d = 0; d < D; ++d)
       for (int i = 0; i < int(padded_to(n, kLanes<T>)); ++i)
         tangent[d][i] = i < n ? grid_position_derivative(axis[d][i], scale, along[i * D + d]) : T(0);
     for (int i = 0; i < n; i += kLanes<T>) {
       Simd<T> position[D], motion[D];
       for (int d = 0; d < D; ++d) position[d] = load(fraction[d] + i), motion[d] = load(tangent[d] + i);
-      for (int c = 0; c < (1 << D); ++c) store(weight[c] + i, grid_weight<Simd<T>, D>(position, true, motion, c));
+      for (int c = 0; c < (1 << D); ++c) store(weight[c] + i, grid_weight<Simd<T>, D>(position, smooth, true, motion, c));
     }
   }
 };
@@ -80,15 +81,16 @@ template <class T, int D, int F> class GridLevel {
  public:
   // along: [N, D] beside the points, if the weights shall be their derivatives along it.
   GridLevel(const GridLevels& levels, int level, const T* along = nullptr)
-      : base(levels.offset[level]), size(levels.offset[level + 1] - base), resolution(levels.resolution[level]), scale(T(levels.scale[level])), along(along) {}
+      : base(levels.offset[level]), size(levels.offset[level + 1] - base), resolution(levels.resolution[level]), smooth(levels.smooth),
+        scale(T(levels.scale[level])), along(along) {}
 
   // Calls body(block, begin, n) for the blocks of the points x[begin, end), their corners computed.
   template <class Body> void for_each_block(const T* x, int64_t begin, int64_t end, const Body& body) const {
     CornerBlock<T, D> block;
     for (int64_t i = begin; i < end; i += kBlock) {
       const int n = int(min_of<int64_t>(kBlock, end - i));
-      block.compute(x + i * D, n, scale, resolution, size);
-      if (along) block.differentiate(along + i * D, n, scale);
+      block.compute(x + i * D, n, scale, resolution, size, smooth);
+      if (along) block.differentiate(along + i * D, n, scale, smooth);
       body(block, i, n);
     }
   }
@@ -152,7 +154,7 @@ template <class T, int D, int F> class GridLevel {
         Simd<T> fraction[D], tangent[D], values[1 << D], grad[D];
         for (int c = 0; c < (1 << D); ++c) values[c] = load(value[c] + i);
         for (int d = 0; d < D; ++d) fraction[d] = load(block.fraction[d] + i), tangent[d] = along ? load(block.tangent[d] + i) : Simd<T>{};
-        grid_weights_backward<Simd<T>, D>(fraction, along, tangent, values, grad);
+        grid_weights_backward<Simd<T>, D>(fraction, smooth, along, tangent, values, grad);
         for (int d = 0; d < D; ++d) {
           T* sum = grad_x[d] + (first - begin) + i;
           store(sum, load(sum) + grid_position_derivative(load(block.axis[d] + i), scale, grad[d]));
@@ -162,6 +164,7 @@ template <class T, int D, int F> class GridLevel {
   }
 
   const uint32_t base, size, resolution;
+  const bool smooth;
   const T scale;
   const T* const along;
 

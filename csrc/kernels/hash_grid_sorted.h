@@ -56,7 +56,7 @@ template <class T, int D, int F> struct SortedLevel {
       grid_cell<T, D>(x, scale, cell, fraction);
       for (int d = 0; d < D; ++d)
         if (p.along) tangent[d] = grid_position_derivative(x[d], scale, p.along[point * D + d]);
-      const T weight = grid_weight<T, D>(fraction, p.along, tangent, c);
+      const T weight = grid_weight<T, D>(fraction, p.levels.smooth, p.along, tangent, c);
       for (int f = 0; f < F; ++f) sum[f] += weight * grad_out[f];
     }
   }

@@ -60,6 +60,7 @@ struct NgpRender {
   float* rgb;       // [R, 3] out, without background; what was left out has the colour of the rest
   float* opacity;   // [R] out
   float* distance;  // [R] out, weighted sum
+  float* median;    // [R] out: where transmittance falls through 1/2; 0 where it does not
 };
 
 // Density alone, for occupancy grids and meshes.

@@ -2,7 +2,10 @@
 // network.
 #include "kernels/ngp_rays.h"
 
+#include <cmath>
+
 #include "core/parallel.h"
+#include "math/composite.h"
 
 namespace nerfcore {
 namespace {
@@ -30,6 +33,7 @@ class RenderChunk {
     std::memset(p->rgb + 3 * first, 0, size_t(3 * n) * sizeof(float));
     std::memset(p->opacity + first, 0, size_t(n) * sizeof(float));
     std::memset(p->distance + first, 0, size_t(n) * sizeof(float));
+    std::memset(p->median + first, 0, size_t(n) * sizeof(float));
     if (front.alive.empty()) return;
     code.make_room(n * nets->code_size), ray_part.make_room(n * nets->code_row);
     nets->direction_part(p->rays.direction + 3 * first, n, p->field.sh_degree, code.data(), ray_part.data());
@@ -42,12 +46,14 @@ class RenderChunk {
                 embedding.data(), sigma.data());
   }
 
-  // Opacity and distance, and which samples show, in how much light.
+  // Opacity and distances, and which samples show, in how much light.
   void transmit() {
     showing.clear();
-    front.transmit(sigma.data(), [&](int64_t r, int64_t i, float weight, float) {
+    front.transmit(sigma.data(), [&](int64_t r, int64_t i, float weight, float behind) {
+      float& median = p->median[first + r];
+      if (behind < 0.5f && median == 0) median = front.marched.t_start[i] + std::log(max_of(2 * (behind + weight), 1.0f)) / sigma[i];
       p->opacity[first + r] += weight;
-      p->distance[first + r] += weight * front.middle(i);
+      p->distance[first + r] += weight * (front.marched.t_start[i] + mean_stop(sigma[i] * front.step[i], front.step[i]));
       if (weight > p->shows) showing.push_back({i, r, weight});
     });
   }

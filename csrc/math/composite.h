@@ -5,6 +5,11 @@
 
 namespace nerfcore {
 
+// How far into an interval of constant density the light that it stops is stopped in the mean, given their product.
+template <class T> NC_HD T mean_stop(T thickness, T length) {
+  return thickness > T(1e-2) ? length * (T(1) / thickness - T(1) / std::expm1(thickness)) : length * (T(0.5) - thickness / T(12));
+}
+
 // Front to back over the n samples of one ray:
 //   T_0 = 1,  w_i = T_i (1 - exp(-sigma_i dt_i)),  T_{i+1} = T_i exp(-sigma_i dt_i),
 //   rgb_out = sum w_i rgb_i,  opacity = sum w_i,  distance = sum w_i t_i (t_i the middle of interval i).

@@ -12,6 +12,7 @@ struct GridLevels {
   float scale[kMaxGridLevels];           // grid position = fma(x, scale, 0.5)
   uint32_t resolution[kMaxGridLevels];   // ceil(scale) + 1 corners along an axis
   uint32_t offset[kMaxGridLevels + 1];   // first entry of each level; entries are F features wide
+  bool smooth;                           // weights are of grid_ease of the position in a cell, else of the position itself
 };
 
 // One axis: the cell that holds x and the position inside it. x is clamped to [0, 1]; a NaN stays in `fraction` only,
@@ -51,8 +52,19 @@ template <int D> NC_HD uint32_t grid_corner_entry(const uint32_t* cell, int c, u
   return grid_entry<D>(corner, resolution, size, hashed);
 }
 
-// Interpolation weight of a corner: a product over the axes. V, here and below: a number, a SIMD vector of them for as many points
-// (core/lanes.h), or a dual of either (core/dual.h).
+// The position in a cell as smooth weights see it (Müller et al. 2022, appendix A): no slope at the borders, so that the derivative of
+// the interpolation has no jumps there. V, here and below: a number, a SIMD vector of them for as many points (core/lanes.h), or a dual
+// of either (core/dual.h).
+template <class V> NC_HD V grid_ease(V fraction) {
+  using T = Element<V>;
+  return fraction * fraction * (T(3) - T(2) * fraction);
+}
+template <class V> NC_HD V grid_ease_slope(V fraction) {
+  using T = Element<V>;
+  return T(6) * fraction * (T(1) - fraction);
+}
+
+// Interpolation weight of a corner: a product over the axes.
 template <class V, int D> NC_HD V grid_weight(const V* fraction, int c) {
   using T = Element<V>;
   V w = c & 1 ? fraction[0] : T(1) - fraction[0];
@@ -60,12 +72,20 @@ template <class V, int D> NC_HD V grid_weight(const V* fraction, int c) {
   return w;
 }
 
+// The same of eased fractions, if it shall be smooth.
+template <class V, int D> NC_HD V grid_weight(const V* fraction, bool smooth, int c) {
+  if (!smooth) return grid_weight<V, D>(fraction, c);
+  V eased[D];
+  for (int d = 0; d < D; ++d) eased[d] = grid_ease(fraction[d]);
+  return grid_weight<V, D>(eased, c);
+}
+
 // The same, or, if the point moves, its derivative along the tangent, in fractions.
-template <class V, int D> NC_HD V grid_weight(const V* fraction, bool moves, const V* tangent, int c) {
-  if (!moves) return grid_weight<V, D>(fraction, c);
+template <class V, int D> NC_HD V grid_weight(const V* fraction, bool smooth, bool moves, const V* tangent, int c) {
+  if (!moves) return grid_weight<V, D>(fraction, smooth, c);
   Dual<V> moving[D];
   for (int d = 0; d < D; ++d) moving[d] = {fraction[d], tangent[d]};
-  return grid_weight<Dual<V>, D>(moving, c).slope;
+  return grid_weight<Dual<V>, D>(moving, smooth, c).slope;
 }
 
 // Adjoint of sum_c weight_c(fraction) value_c to the fractions.
@@ -83,13 +103,22 @@ template <class V, int D> NC_HD void grid_weights_backward(const V* fraction, co
   }
 }
 
+// The same of eased fractions, if it shall be smooth.
+template <class V, int D> NC_HD void grid_weights_backward(const V* fraction, bool smooth, const V* value, V* grad_fraction) {
+  V eased[D];
+  for (int d = 0; d < D; ++d) eased[d] = smooth ? grid_ease(fraction[d]) : fraction[d];
+  grid_weights_backward<V, D>(eased, value, grad_fraction);
+  for (int d = 0; smooth && d < D; ++d) grad_fraction[d] = grad_fraction[d] * grid_ease_slope(fraction[d]);
+}
+
 // The same, or its derivative along the tangent.
-template <class V, int D> NC_HD void grid_weights_backward(const V* fraction, bool moves, const V* tangent, const V* value, V* grad_fraction) {
-  if (!moves) return grid_weights_backward<V, D>(fraction, value, grad_fraction);
+template <class V, int D>
+NC_HD void grid_weights_backward(const V* fraction, bool smooth, bool moves, const V* tangent, const V* value, V* grad_fraction) {
+  if (!moves) return grid_weights_backward<V, D>(fraction, smooth, value, grad_fraction);
   Dual<V> moving[D], constant[1 << D], grad[D];
   for (int d = 0; d < D; ++d) moving[d] = {fraction[d], tangent[d]};
   for (int c = 0; c < (1 << D); ++c) constant[c] = {value[c], V{}};
-  grid_weights_backward<Dual<V>, D>(moving, constant, grad);
+  grid_weights_backward<Dual<V>, D>(moving, smooth, constant, grad);
   for (int d = 0; d < D; ++d) grad_fraction[d] = grad[d].slope;
 }
 

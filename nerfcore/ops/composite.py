@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from nerfcore.ops._dispatch import check, use_kernel
+from nerfcore.ops._dispatch import by_reference, check, use_kernel
 from nerfcore.ops._guard import guarded
 from nerfcore.types import Samples
 
@@ -70,15 +71,19 @@ class _Composite(torch.autograd.Function):
         rgb_out, opacity, distance, weight, after = torch.ops.nerfcore.composite_forward(
             sigma, rgb, t_start, t_end, offsets, stop_below
         )
-        ctx.save_for_backward(rgb, t_start, t_end, offsets, weight, after)
+        ctx.save_for_backward(sigma, rgb, t_start, t_end, offsets, weight, after)
+        ctx.stop_below = stop_below
         ctx.set_materialize_grads(False)
         return rgb_out, opacity, distance, weight
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_rgb_out, grad_opacity, grad_distance, grad_weight):
-        rgb, t_start, t_end, offsets, weight, after = ctx.saved_tensors
+        sigma, rgb, t_start, t_end, offsets, weight, after = ctx.saved_tensors
         grads = (grad_rgb_out, grad_opacity, grad_distance, grad_weight)
+        if torch.is_grad_enabled():  # create_graph
+            samples, stop_below = Samples(t_start, t_end, offsets), ctx.stop_below
+            found = by_reference(lambda s, c: composite_reference(s, c, samples, stop_below), (sigma, rgb), grads)
+            return *found, None, None, None, None
         grad_sigma, grad_rgb = torch.ops.nerfcore.composite_backward(
             rgb, t_start, t_end, offsets, weight, after, *(None if g is None else g.contiguous() for g in grads)
         )
@@ -109,3 +114,36 @@ def composite_reference(
     distance = sigma.new_zeros(num_rays).index_add(0, ray, weight * samples.t_mid)
     rgb_out = sigma.new_zeros(num_rays, 3).index_add(0, ray, weight[:, None] * rgb)
     return rgb_out, opacity, distance, weight
+
+
+@torch.no_grad()
+def mean_stop(sigma: Tensor, length: Tensor) -> Tensor:
+    """[S]: how far into an interval of this length [S] and density [S] the light that it stops is stopped in the mean:
+    ``1 / sigma - length / (exp(sigma length) - 1)``, half of the length where the density is small, 0 where it is not.
+    Not differentiable."""
+    thickness = sigma * length
+    exact = length * (1 / thickness - 1 / torch.expm1(thickness))
+    return torch.where(thickness > 1e-2, exact, length * (0.5 - thickness / 12))
+
+
+@torch.no_grad()
+def median_distance(sigma: Tensor, samples: Samples, depth: Tensor | None = None) -> Tensor:
+    """[R]: where transmittance falls through 1/2, exactly for densities that are constant in every interval; 0 where it
+    does not.
+
+    sigma [S] as in :func:`composite`. depth [R]: optical depth of what lies before the samples; None for nothing. What
+    the weighted mean shows between two surfaces, the median shows at one of them. Not differentiable.
+    """
+    if not len(sigma):
+        return sigma.new_zeros(samples.num_rays)
+    ray = samples.ray_indices
+    thickness = (sigma * (samples.t_end - samples.t_start)).double()
+    before = thickness.cumsum(0) - thickness
+    begin = samples.ray_offsets[:-1].clamp(max=len(sigma) - 1)
+    before = before - before.index_select(0, begin).index_select(0, ray)
+    if depth is not None:
+        before = before + depth.index_select(0, ray)
+    half = math.log(2)
+    crosses = (before < half) & (before + thickness >= half)
+    t = samples.t_start + ((half - before) / sigma.where(crosses, 1.0)).to(sigma)
+    return sigma.new_zeros(samples.num_rays).index_add_(0, ray, torch.where(crosses, t, 0.0))

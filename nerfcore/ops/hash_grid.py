@@ -22,7 +22,8 @@ class HashGridLevels:
 
     Level l has scale ``coarsest * b**l - 1`` with b such that the last level has resolution ``finest``, and
     ``ceil(scale) + 1`` corners along each axis; its table holds all corners if they fit in ``2**log2_table`` entries
-    (rounded up to a multiple of 8), else it is hashed.
+    (rounded up to a multiple of 8), else it is hashed. smooth: corners are weighted by ``f² (3 - 2 f)`` of the position
+    f in a cell, whose derivative vanishes at its borders (Müller et al. 2022, appendix A), and not by f.
     """
 
     dims: int = 3
@@ -31,6 +32,7 @@ class HashGridLevels:
     log2_table: int = 19
     coarsest: int = 16
     finest: int = 2048
+    smooth: bool = False
 
     def __post_init__(self):
         if self.dims not in (2, 3) or self.features not in (1, 2, 4, 8) or not 1 <= self.num_levels <= 32:
@@ -76,7 +78,8 @@ def hash_grid(
     type of x, that ``table`` is a rounding of; it takes the gradient, unrounded, in the place of ``table``.
     Returns [N, L * F], level-major. Positions on a level are ``fma(x, scale, 0.5)``: half a cell off the corners.
 
-    Differentiable in: x (within a cell; the derivative jumps at cell borders), table or master (second order). On a
+    Differentiable in: x (within a cell; unless levels are smooth, the derivative jumps at cell borders, and if they
+    are, the second one does), table or master (second order). On a
     GPU the gradient of the table is the sum of its parts in whatever order they come; under
     :func:`torch.use_deterministic_algorithms` they are sorted first, and the bits repeat.
     """
@@ -157,12 +160,13 @@ class _HashGridBackward(torch.autograd.Function):
 
 
 def _interpolate(x: Tensor, along: Tensor | None, table: Tensor, levels: HashGridLevels) -> Tensor:
-    return torch.ops.nerfcore.hash_grid_forward(x, along, table, levels.scale, levels.resolution, levels.offset)
+    shape = levels.scale, levels.resolution, levels.offset, levels.smooth
+    return torch.ops.nerfcore.hash_grid_forward(x, along, table, *shape)
 
 
 def _adjoint(x, along, table, grad_out, levels: HashGridLevels, wants_x: bool, wants_table: bool):
     return torch.ops.nerfcore.hash_grid_backward(
-        x, along, table, grad_out, levels.scale, levels.resolution, levels.offset, wants_x, wants_table,
+        x, along, table, grad_out, levels.scale, levels.resolution, levels.offset, levels.smooth, wants_x, wants_table,
         torch.are_deterministic_algorithms_enabled(),
     )
 
@@ -178,6 +182,8 @@ def hash_grid_reference(x: Tensor, table: Tensor, levels: HashGridLevels) -> Ten
         position = (clamped.double() * scale + 0.5).to(x.dtype)
         lower = position.detach().floor()
         fraction = position - lower
+        if levels.smooth:
+            fraction = fraction * fraction * (3 - 2 * fraction)
         lower = lower.nan_to_num().int()
         hashed = resolution**levels.dims > len(part)
         entry, weight = 0, 1
@@ -212,7 +218,7 @@ class _Blend(torch.autograd.Function):
         entry, paired = entry.long(), table.shape[1] % 2 == 0
         grad_table = grad_weight = None
         if ctx.needs_input_grad[0]:
-            columns = torch.view_as_complex(grad_out.contiguous().view(len(grad_out), -1, 2)) if paired else grad_out
+            columns = torch.view_as_complex(grad_out.contiguous().unflatten(1, (-1, 2))) if paired else grad_out
             zeros = columns.new_zeros(len(table))
             grads = [
                 zeros.scatter_add(0, entry.flatten(), (weight * column).flatten())

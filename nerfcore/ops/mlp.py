@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from nerfcore.ops._dispatch import check, use_kernel
+from nerfcore.ops._dispatch import by_reference, check, use_kernel
 from nerfcore.ops._guard import guarded
 
 ACTIVATIONS = {"none": lambda y: y, "sigmoid": torch.sigmoid, "exp": torch.exp, "relu": torch.relu}
@@ -35,7 +34,7 @@ def mlp(
     gradients are scaled by a power of two inside, so that a small loss needs no scaling. Other backends and types, a
     network without a hidden layer, and torch.compile compute in the type of x whatever it says.
 
-    Differentiable in: x, weights (first order in the kernels, any order on the reference and in "float32" on a GPU).
+    Differentiable in: x, weights (any order; beyond the first by the operations of the reference).
 
     >>> mlp(torch.tensor([[1.0, -2.0]]), [torch.eye(2), torch.ones(2, 1)]).item()
     1.0
@@ -71,9 +70,13 @@ class _Mlp(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_out):
         x, hidden, out, *weights = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            activation, _ = ctx.how
+            name = list(ACTIVATIONS)[activation]
+            grads = by_reference(lambda x, *w: [mlp_reference(x, w, name)], (x, *weights), [grad_out])
+            return grads[0], None, None, *grads[1:]
         wants_x = ctx.needs_input_grad[0]
         grad_x, *grad_weights = torch.ops.nerfcore.mlp_backward(
             x, weights, hidden, out, grad_out.contiguous(), *ctx.how, wants_x

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.ops._dispatch import check, use_kernel
-from nerfcore.ops.composite import STOP_BELOW, composite_reference, fade_gradients
+from nerfcore.ops.composite import STOP_BELOW, composite_reference, fade_gradients, mean_stop, median_distance
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid_reference
 from nerfcore.ops.intersect import intersect_box_reference
 from nerfcore.ops.march import longest_step, march_rays_reference
@@ -96,13 +96,16 @@ def ngp_loss_bytes(networks: NgpNetworks, samples: int, chunk_samples: int, thre
 def ngp_render(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float = 0.0,
     stop_below: float = STOP_BELOW, backend: str = "auto",
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Renders box rays: marching, field and compositing at once, a few samples of every ray at a time, so that little
     is computed behind surfaces.
 
     origin, direction (unit) [R, 3]. Samples whose weight is at most ``shows`` are left out of the colour, which takes
-    that of the rest. Returns rgb [R, 3] without background, opacity [R] and distance [R] = ``sum w_i t_i``, as
-    :func:`~nerfcore.ops.composite.composite`. Float32 on the CPU. Not differentiable.
+    that of the rest. Returns rgb [R, 3] without background and opacity [R], as
+    :func:`~nerfcore.ops.composite.composite`; distance [R] = ``sum w_i t_i``, t_i being where an interval stops light
+    in the mean (:func:`~nerfcore.ops.composite.mean_stop`); the median [R]
+    (:func:`~nerfcore.ops.composite.median_distance`).
+    Float32 on the CPU. Not differentiable.
     """
     networks, dims = _checked(networks)
     origin = check("origin", origin, "R 3", dims, like=networks.density[0]).detach()
@@ -133,8 +136,9 @@ def _checked(networks: NgpNetworks) -> tuple[NgpNetworks, dict[str, int]]:
     """The same, detached and contiguous, and the sizes of its table."""
     levels = networks.levels
     dims = {"E": levels.num_entries, "F": levels.features}
-    if levels.dims != 3:
-        raise ValueError(f"a radiance field has three dimensions, got a hash grid with {levels.dims}")
+    if levels.dims != 3 or levels.smooth:
+        kind = f"{'a smooth one ' if levels.smooth else ''}with {levels.dims}"
+        raise ValueError(f"a fused field has a hash grid of three dimensions, interpolated linearly, got {kind}")
     table, like = check("table", networks.table.detach(), "E F", dims, halves=True), networks.density[0]
     if table.dtype not in (like.dtype, torch.float16, torch.bfloat16):
         raise ValueError(f"table must be {like.dtype} like density, torch.float16 or torch.bfloat16, got {table.dtype}")
@@ -199,15 +203,18 @@ def ngp_loss_reference(
 @torch.no_grad()
 def ngp_render_reference(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, shows: float, stop_below: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same from the references of the operations."""
     samples = _samples_reference(origin, direction, lattice, None)
     sigma, rgb = _field_reference(networks, origin, direction, samples)
-    _, opacity, distance, weights = composite_reference(sigma, rgb, samples, stop_below)
+    _, opacity, _, weights = composite_reference(sigma, rgb, samples, stop_below)
     shown = torch.where(weights > shows, weights, 0)
     color = torch.zeros_like(origin).index_add_(0, samples.ray_indices, shown[:, None] * rgb)
     shown_weight = torch.zeros_like(opacity).index_add_(0, samples.ray_indices, shown)
-    return color * (opacity / shown_weight.clamp(min=1e-10))[:, None], opacity, distance
+    color *= (opacity / shown_weight.clamp(min=1e-10))[:, None]
+    stops = samples.t_start + mean_stop(sigma, samples.t_end - samples.t_start)
+    distance = torch.zeros_like(opacity).index_add_(0, samples.ray_indices, weights * stops)
+    return color, opacity, distance, median_distance(sigma, samples)
 
 
 def _samples_reference(

@@ -17,6 +17,7 @@ SHAPES = [
     HashGridLevels(3, 4, 4, 10, 8, 100),
     HashGridLevels(2, 6, 8, 9, 3, 50),
     HashGridLevels(2, 3, 1, 14, 16, 32),
+    HashGridLevels(3, 4, 2, 10, 4, 50, smooth=True),
 ]
 
 
@@ -258,7 +259,7 @@ using namespace nerfcore;
 
 // What csrc/kernels/hash_grid.cu does, lane after lane, against the kernel of the CPU.
 template <int D, int F> int wrong(int64_t n, bool along) {
-  GridLevels levels{3, {3.0f, 9.5f, 40.0f}, {4, 11, 41}, {}};
+  GridLevels levels{3, {3.0f, 9.5f, 40.0f}, {4, 11, 41}, {}, F == 2};
   const uint32_t sizes[3] = {64, 1024, 256};  // dense, with gaps at the end; hashed, with collisions
   for (int l = 0; l < 3; ++l) levels.offset[l + 1] = levels.offset[l] + sizes[l];
   std::mt19937 random(7);

@@ -74,6 +74,13 @@ def test_gradcheck(kernel_backend, widths, activation):
     assert torch.autograd.gradcheck(lambda x, *w: mlp(x, w, activation, backend=kernel_backend), leaves, fast_mode=True)
 
 
+@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+def test_gradgradcheck(backend, device, activation):
+    x, weights = network((4, 8, 3), 5, torch.float64)
+    leaves = [t.to(device).requires_grad_() for t in (x, *weights)]
+    assert torch.autograd.gradgradcheck(lambda x, *w: mlp(x, w, activation, backend=backend), leaves)
+
+
 def test_rows_are_independent(backend, device):
     x, weights = network((32, 64, 16), 333)
     x, weights = x.to(device), [w.to(device) for w in weights]

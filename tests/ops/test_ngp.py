@@ -195,7 +195,7 @@ def test_picture_equals_its_parts(kernel_backend, shape, opaque, shows):
     truth = picture(torch.float64, "reference")
     agree = ((yardstick[0] - truth[0]).abs() < 1e-3).all(1) & ((kernel[0] - truth[0]).abs() < 1e-3).all(1)
     assert agree.float().mean() > 0.98 and truth[1].max() > (0.9 if opaque > 1 else 0.05)
-    for name, k, y, t in zip(("rgb", "opacity", "distance"), kernel, yardstick, truth, strict=True):
+    for name, k, y, t in zip(("rgb", "opacity", "distance", "median"), kernel, yardstick, truth, strict=True):
         assert_matches(k[agree], y[agree], t[agree], floor=2e-5, what=name)
 
 
@@ -249,8 +249,8 @@ def test_a_picture_of_nothing(kernel_backend):
     (origin, direction), full = batch(900)[:2], lattice()
     empty = dataclasses.replace(full, bits=torch.zeros_like(full.bits))
     for rays in (origin[:0], direction[:0], full), (origin, direction, empty):
-        rgb, opacity, distance = ngp_render(networks(), *rays, backend=kernel_backend)
-        assert rgb.shape == rays[0].shape and not rgb.any() and not opacity.any() and not distance.any()
+        rgb, *of_rays = ngp_render(networks(), *rays, backend=kernel_backend)
+        assert rgb.shape == rays[0].shape and not rgb.any() and not any(value.any() for value in of_rays)
     spoilt = origin.clone()
     spoilt[3] = float("nan")
     picture = ngp_render(networks(), origin, direction, full, backend=kernel_backend)[0]
