@@ -21,6 +21,7 @@ from torch import Tensor
 from nerfcore import _extension
 from nerfcore.errors import NerfcoreError
 from nerfcore.ops.adam import adam_scales, adam_step
+from nerfcore.ops.bvh import build_bvh, first_hit, nearest_point
 from nerfcore.ops.composite import composite
 from nerfcore.ops.distortion import distortion
 from nerfcore.ops.hash_grid import hash_grid
@@ -29,6 +30,7 @@ from nerfcore.ops.intersect import intersect_box
 from nerfcore.ops.march import march_rays
 from nerfcore.ops.marching_cubes import marching_cubes
 from nerfcore.ops.mlp import mlp, mlp_reference
+from nerfcore.ops.multilinear import multilinear
 from nerfcore.types import Samples
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -359,6 +361,40 @@ def explaining(work: Size, device: torch.device) -> Ready:
     return Ready(step, 24.0 * len(samples) + 28.0 * len(bins) + 24.0 * work.size)
 
 
+def planes(work: Size, device: torch.device) -> Ready:
+    """Points on three planes of 256 x 256 corners and 24 channels. 12 bytes of coordinates, 4 of a channel written and
+    16 of its corners gathered; as much again for the gradient of the planes, which is written twice."""
+    values = torch.rand(3, 256, 256, 24, device=device, requires_grad=True)
+    x, grad = torch.rand(3, work.size, 2, device=device), torch.rand(3, work.size, 24, device=device)
+    out = 3 * work.size * 24
+    step = _both(lambda: multilinear(x, values), [values], grad, True)
+    return Ready(step, 16.0 * x.numel() + 8.0 * out + 12.0 * values.numel(), 16.0 * out, 48.0 * out)
+
+
+@dataclass(frozen=True)
+class TreeWork(Size):
+    """query: of a tree of triangles."""
+
+    query: str
+
+    def small(self) -> TreeWork:
+        return TreeWork(2**10, self.query)
+
+
+def triangles(work: TreeWork, device: torch.device) -> Ready:
+    """Points near a bumpy ball of about 50,000 triangles, or rays towards them. The bytes of what is asked and
+    answered: what is gathered from the tree depends on it."""
+    axis = torch.linspace(-1, 1, 96)
+    ball = 0.7 - (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).sqrt() + 0.05 * torch.sin(20 * axis)
+    tree = build_bvh(*(part.to(device) for part in marching_cubes(ball, 0.0)))
+    point = torch.nn.functional.normalize(torch.randn(work.size, 3, device=device), dim=-1)
+    point = point * (0.5 + 0.4 * torch.rand(work.size, 1, device=device))
+    if work.query == "first hit":
+        origin, far = 3 * point.flip(0), torch.full((work.size,), torch.inf, device=device)
+        return Ready(lambda: first_hit(tree, origin, point - origin, far)[0], 48.0 * work.size)
+    return Ready(lambda: nearest_point(tree, point)[0], 36.0 * work.size)
+
+
 def adam(work: Size, device: torch.device) -> Ready:
     """Four tensors read, three written."""
     tensors, scales = [torch.rand(work.size, device=device) for _ in range(4)], adam_scales(10, 1e-2).to(device)
@@ -421,6 +457,11 @@ def op_rows() -> list[Row]:
         Row("interlevel, 2^16 rays of 32 samples, 64 proposed", ("interlevel",), Size(2**16), explaining),
         Row("intersect, 2^20 rays", ("intersect",), Size(2**20), intersection),
         Row("marching cubes, 256^3", ("marching_cubes",), cubes_arms.Work(256), cubes),
+        Row("multilinear on three planes forward+backward, 2^20 points", ("multilinear",), Size(2**20), planes),
+        *(
+            Row(f"bvh {query}, 2^20 of 50,000 triangles", ("bvh",), TreeWork(2**20, query), triangles)
+            for query in ("nearest point", "first hit")
+        ),
         Row("adam, 2^24 parameters, all met", ("adam",), Size(2**24), adam),
     ]
 

@@ -8,6 +8,7 @@ write once (cached or not), or its samples; never what an implementation moves b
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import time
@@ -23,6 +24,16 @@ from rich.table import Table
 from torch import Tensor
 
 from nerfcore.ops.adam import adam_scales, adam_step, adam_step_reference
+from nerfcore.ops.bvh import (
+    any_hit,
+    build_bvh,
+    first_hit,
+    first_hit_reference,
+    nearest_point,
+    nearest_point_reference,
+    winding_number,
+    winding_number_reference,
+)
 from nerfcore.ops.composite import composite, composite_reference
 from nerfcore.ops.distortion import distortion, distortion_reference
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid, hash_grid_reference
@@ -31,6 +42,7 @@ from nerfcore.ops.intersect import intersect_box, intersect_box_reference
 from nerfcore.ops.march import march_rays
 from nerfcore.ops.marching_cubes import marching_cubes
 from nerfcore.ops.mlp import mlp, mlp_reference
+from nerfcore.ops.multilinear import multilinear, multilinear_reference
 from nerfcore.ops.ngp import NgpNetworks, ngp_density, ngp_render
 from nerfcore.ops.occupancy import (
     occupancy_pack,
@@ -93,6 +105,28 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
             "intersect", "intersect", f"{samples} rays", samples * 32, "GB/s",
             (origin, direction, torch.zeros(3), torch.ones(3)), intersect_box, intersect_box_reference,
         )
+
+    def bvh():
+        axis = torch.linspace(-1, 1, 12 if quick else 48)
+        ball = 0.7 - (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).sqrt() + 0.05 * torch.sin(20 * axis)
+        vertices, faces = marching_cubes(ball, 0.0)
+        tree, queries = build_bvh(vertices, faces), samples // 16
+        near = vertices[torch.randint(len(vertices), (queries,))] + 0.5 * torch.randn(queries, 3)
+        size = f"{queries} points near {len(faces)} triangles"
+        for name, functions in (
+            ("nearest point", (nearest_point, nearest_point_reference)),
+            ("winding number", (winding_number, winding_number_reference)),
+        ):
+            yield Case(
+                "bvh", f"bvh {name}", size, queries, "Gsamples/s", (tree, near), *functions, not_compiled=LOOPS
+            )
+        origin = 100 * torch.nn.functional.normalize(torch.randn(queries, 3), dim=-1)
+        rays = tree, origin, near - origin, torch.full((queries,), math.inf)
+        for name, kernel in (("first hit", first_hit), ("any hit", any_hit)):
+            yield Case(
+                "bvh", f"bvh {name}", f"{queries} rays at {len(faces)} triangles", queries, "Grays/s", rays, kernel,
+                first_hit_reference, not_compiled=LOOPS,
+            )
 
     def march():
         resolution, rays = 128, 4096 // shrink
@@ -209,6 +243,34 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
                 lambda x, *w: mlp(x, w), lambda x, *w: mlp_reference(x, w), leaves=inputs if grad else (),
             )
 
+    def multilinear_rows():
+        def reference(x, values, rows):
+            return multilinear_reference(x if x.ndim == 3 else x[None], values, rows)
+
+        side, channels = 128 // (4 if quick else 1), 27
+        axis = torch.arange(side) / (side - 1) - 0.5
+        shell = ((axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).sqrt() - 0.35).abs() < 0.05
+        links = torch.where(shell, shell.flatten().cumsum(0).view_as(shell) - 1, -1).int()
+        planes = torch.rand(3, 256, 256, 24)
+        on_planes = points_on_rays(samples)[:, [[0, 1], [0, 2], [1, 2]]].transpose(0, 1).contiguous()
+        for name, x, values, rows, corners in (
+            ("voxels", points_on_rays(samples), torch.rand(int(shell.sum()), channels), links, 8),
+            ("planes", on_planes, planes, None, 4),
+        ):
+            points = x.shape[:-1].numel()
+            read = points * 4 * (x.shape[-1] + values.shape[-1] * (corners + 1))
+            size = f"{points} points, {values.shape[-1]} channels"
+            yield Case(
+                "multilinear", f"multilinear {name} forward", size, read, "GB/s", (x, values, rows), multilinear,
+                reference,
+            )
+            values = values.requires_grad_()
+            written = points * 4 * (x.shape[-1] + values.shape[-1] * (2 * corners + 1)) + 4 * values.numel()
+            yield Case(
+                "multilinear", f"multilinear {name} forward+backward", size, read + written, "GB/s",
+                (x, values, rows), multilinear, reference, leaves=(values,),
+            )
+
     def cubes():
         side = 128 // (4 if quick else 1)
         axis = torch.linspace(-1, 1, side)
@@ -253,9 +315,10 @@ def cases(quick: bool) -> dict[str, Callable[[], Iterator[Case]]]:
         )
 
     return {
-        "intersect": intersect, "march": march, "occupancy": occupancy, "pdf": pdf, "composite": composite_rows,
-        "distortion": distortion_row, "interlevel": interlevel_row, "hash_grid": hash_grid_rows,
-        "spherical_harmonics": harmonics, "mlp": mlp_rows, "marching_cubes": cubes, "adam": adam, "ngp": ngp,
+        "intersect": intersect, "bvh": bvh, "march": march, "occupancy": occupancy, "pdf": pdf,
+        "composite": composite_rows, "distortion": distortion_row, "interlevel": interlevel_row,
+        "hash_grid": hash_grid_rows, "spherical_harmonics": harmonics, "mlp": mlp_rows,
+        "multilinear": multilinear_rows, "marching_cubes": cubes, "adam": adam, "ngp": ngp,
     }
 
 

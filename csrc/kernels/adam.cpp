@@ -47,12 +47,13 @@ template <class T> void adam_cpu(const Adam<T>& params, int64_t n, int threads) 
   });
 }
 
-// Entries that share a vector are updated together, where those without a gradient stay as they are. The vectors to update are
-// listed a group ahead, so that memory has time to deliver them, and without a branch for each: it would be guessed wrong as often
-// as right.
+// Entries that share a vector are updated together, where those without a gradient stay as they are; where features fill a vector
+// and a part of another, the last one overlaps the one before. The vectors to update are listed a group ahead, so that memory has
+// time to deliver them, and without a branch for each: it would be guessed wrong as often as right.
 template <class T> void adam_touched_cpu(const AdamTouched<T>& params, int64_t num_entries, int threads) {
   const auto step = broadcast_step(params.adam.step());
-  const int64_t features = params.features, entries_per_vector = max_of<int64_t>(1, kLanes<T> / features);
+  const int64_t features = params.features, entries_per_vector = kLanes<T> % features == 0 ? kLanes<T> / features : 1;
+  const int64_t length = entries_per_vector * features;
   struct Listed {
     int64_t first[kGroup], count = 0;
   };
@@ -76,11 +77,18 @@ template <class T> void adam_touched_cpu(const AdamTouched<T>& params, int64_t n
     if (begin < groups_end) list(begin, now);
     for (int64_t group = begin; group < groups_end; group += kGroup, std::swap(now, next)) {
       if (group + kGroup < groups_end) list(group + kGroup, next);
-      for (int64_t k = 0; k < now->count; ++k)
-        for (int64_t i = now->first[k]; i < now->first[k] + entries_per_vector * features; i += kLanes<T>) {
-          write(params.copy, i, update_vector(params.adam, step, load(params.gradient + i), i));
-          store(params.gradient + i, Simd<T>{});
+      for (int64_t k = 0; k < now->count; ++k) {
+        const int64_t first = now->first[k], row_end = first + length;
+        if (length < kLanes<T>) {
+          for (int64_t i = first; i < row_end; ++i) params.update(i);
+          continue;
         }
+        for (int64_t i = first; i < row_end; i += kLanes<T>) {
+          const int64_t at = min_of(i, row_end - kLanes<T>);  // of what it overlaps the gradient is zero by now
+          write(params.copy, at, update_vector(params.adam, step, load(params.gradient + at), at));
+          store(params.gradient + at, Simd<T>{});
+        }
+      }
     }
     for (int64_t entry = groups_end; entry < end; ++entry) params(entry);
   });

@@ -34,17 +34,18 @@ template <class T> struct AdamTouched {
   Adam<T> adam;      // param, first, second: [entries, F]
   T* gradient;       // [entries, F], zero where not touched; cleared
   uint8_t* touched;  // [entries]; cleared
-  int features;      // F in {1, 2, 4, 8}
+  int features;      // F
   HalfCopy copy;     // of param, kept up with it
 
   NC_HD void operator()(int64_t entry) const {
     if (!touched[entry]) return;
     touched[entry] = 0;
-    for (int64_t i = entry * features; i < (entry + 1) * features; ++i) {
-      adam(i);
-      copy.write(i, adam.param[i]);
-      gradient[i] = T(0);
-    }
+    for (int64_t i = entry * features; i < (entry + 1) * features; ++i) update(i);
+  }
+  NC_HD void update(int64_t i) const {
+    adam(i);
+    copy.write(i, adam.param[i]);
+    gradient[i] = T(0);
   }
 };
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -90,6 +91,18 @@ def check(
         if tensor.dtype != like.dtype:
             raise ValueError(f"{name} must be {like.dtype} like the other arguments, got {tensor.dtype}")
     return tensor.contiguous()
+
+
+def by_reference(
+    reference: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The gradients of ``reference(*inputs)`` in those of its inputs that have one, by operations that can themselves
+    be differentiated: what a backward pass returns that somebody will differentiate once more."""
+    pairs = [(out, g) for out, g in zip(reference(*inputs), grads, strict=True) if g is not None and out.requires_grad]
+    outputs, along = zip(*pairs, strict=True)
+    wanted = [t for t in inputs if t.requires_grad]
+    found = iter(torch.autograd.grad(outputs, wanted, along, create_graph=True, allow_unused=True))
+    return [next(found) if t.requires_grad else None for t in inputs]
 
 
 class LastDerivative(torch.autograd.Function):

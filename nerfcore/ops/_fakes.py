@@ -20,6 +20,34 @@ def _(param, gradient, touched, first, second, copy, scales, beta1, beta2, epsil
     return None
 
 
+@register_fake("nerfcore::bvh_build")
+def _(corners):
+    nodes = get_ctx().new_dynamic_size()
+    link, order = corners.new_empty(nodes, 3, dtype=torch.int32), corners.new_empty(corners.shape[0], dtype=torch.int64)
+    return corners.new_empty(nodes, 6), link, order
+
+
+@register_fake("nerfcore::bvh_nearest")
+def _(corners, box, link, point, within):
+    return point.new_empty(point.shape[0]), point.new_empty(point.shape[0], dtype=torch.int64), torch.empty_like(point)
+
+
+@register_fake("nerfcore::bvh_winding")
+def _(corners, box, link, dipole, point, accuracy):
+    return point.new_empty(point.shape[0])
+
+
+@register_fake("nerfcore::bvh_first_hit")
+def _(corners, box, link, origin, direction, far):
+    rays = origin.shape[0]
+    return origin.new_empty(rays), origin.new_empty(rays, dtype=torch.int64), origin.new_empty(rays, 2)
+
+
+@register_fake("nerfcore::bvh_any_hit")
+def _(corners, box, link, origin, direction, far):
+    return origin.new_empty(origin.shape[0], dtype=torch.bool)
+
+
 @register_fake("nerfcore::composite_forward")
 def _(sigma, rgb, t_start, t_end, ray_offsets, stop_below):
     rays = ray_offsets.shape[0] - 1
@@ -43,12 +71,12 @@ def _(weight, t_start, t_end, ray_offsets, grad_out):
 
 
 @register_fake("nerfcore::hash_grid_forward")
-def _(x, along, table, scale, resolution, offset):
+def _(x, along, table, scale, resolution, offset, smooth):
     return x.new_empty(x.shape[0], len(scale) * table.shape[1])
 
 
 @register_fake("nerfcore::hash_grid_backward")
-def _(x, along, table, grad_out, scale, resolution, offset, wants_x, wants_table, deterministic):
+def _(x, along, table, grad_out, scale, resolution, offset, smooth, wants_x, wants_table, deterministic):
     return torch.empty_like(x) if wants_x else x.new_empty(0), x.new_empty(table.shape if wants_table else 0)
 
 
@@ -95,6 +123,21 @@ def _(x, weights, hidden, out, grad_out, activation, precision, wants_x):
     return [torch.empty_like(x) if wants_x else x.new_empty(0), *(torch.empty_like(w) for w in weights)]
 
 
+@register_fake("nerfcore::multilinear_forward")
+def _(x, along, values, links):
+    return x.new_empty(x.shape[0], x.shape[1], values.shape[-1])
+
+
+@register_fake("nerfcore::multilinear_backward")
+def _(x, along, values, links, grad_out, wants_x, wants_values):
+    return torch.empty_like(x) if wants_x else x.new_empty(0), x.new_empty(values.shape if wants_values else 0)
+
+
+@register_fake("nerfcore::multilinear_touch")
+def _(x, links, grad_out, grad_values, touched):
+    return None
+
+
 @register_fake("nerfcore::ngp_loss")
 def _(
     table, density, color, scale, resolution, offset, sh_degree, max_log_density, origin, direction, jitter, bits,
@@ -118,7 +161,7 @@ def _(
     table, density, color, scale, resolution, offset, sh_degree, max_log_density, origin, direction, bits,
     grid_resolution, cascades, step_min, step_max, cone_angle, near, stop_below, max_samples, shows,
 ):
-    return torch.empty_like(origin), origin.new_empty(origin.shape[0]), origin.new_empty(origin.shape[0])
+    return torch.empty_like(origin), *(origin.new_empty(origin.shape[0]) for _ in range(3))
 
 
 @register_fake("nerfcore::occupancy_choose")

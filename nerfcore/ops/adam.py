@@ -60,7 +60,7 @@ def adam_touched_step(
     epsilon: float = 1e-15,
     backend: str = "auto",
 ) -> None:
-    """:func:`adam_step` of a table [E, F], F in {1, 2, 4, 8}, that reads and writes only what ``gradient`` touched.
+    """:func:`adam_step` of a table [E, F] that reads and writes only what ``gradient`` touched.
 
     Equal to :func:`adam_step` with ``gradient.values``; clears the gradient. Where the table has a copy in half
     precision (``gradient.copy``), the entries of both are written. Not differentiable.
@@ -71,8 +71,6 @@ def adam_touched_step(
     moments = [check(name, t, "E F", dims, like=table) for name, t in (("first", first), ("second", second))]
     if not all(t.is_contiguous() for t in (param, gradient.values, gradient.touched, first, second)):
         raise ValueError("param, gradient, first and second must be contiguous: they are updated in place")
-    if dims["F"] not in (1, 2, 4, 8):
-        raise ValueError(f"a table has 1, 2, 4 or 8 features, got {dims['F']}")
     if gradient.touched.dtype != torch.uint8:
         raise ValueError(f"gradient.touched must be uint8, got {gradient.touched.dtype}")
     _check_scales(scales, param)

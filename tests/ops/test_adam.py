@@ -55,7 +55,7 @@ def test_errors_in_words():
         adam_step(a, a, a, a, torch.ones(2))
 
 
-@pytest.mark.parametrize("features", [1, 2, 4, 8])
+@pytest.mark.parametrize("features", [1, 2, 3, 4, 8, 24, 27])
 @pytest.mark.parametrize("share", [0.02, 0.6, 1.0])
 def test_touched_step_equals_the_dense_one(backend, device, features, share):
     """Also where touched entries hold zeros, and at the end of a table that fills no vector."""
@@ -74,7 +74,7 @@ def test_touched_step_equals_the_dense_one(backend, device, features, share):
 
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("features", [1, 2, 4, 8])
+@pytest.mark.parametrize("features", [1, 2, 4, 8, 27])
 def test_touched_step_writes_the_copy_in_half_precision(backend, device, features, half):
     """Numbers of all sizes, those that overflow or lose digits in half precision among them."""
     g = torch.Generator().manual_seed(3)

@@ -10,7 +10,7 @@ from nerfcore.ops.hash_grid import HashGridLevels
 from nerfcore.ops.marching_cubes import kernel_table
 
 LEVELS = HashGridLevels(num_levels=3, log2_table=8, coarsest=4, finest=16)
-ON_CPU_ALONE = ("mlp_forward", "mlp_backward", "ngp_loss", "ngp_density", "ngp_render")
+ON_CPU_ALONE = ("bvh_build", "mlp_forward", "mlp_backward", "ngp_loss", "ngp_density", "ngp_render")
 NOT_TRACED = ("ngp_loss",)  # it writes in place and returns a list, which torch.compile does not take together
 
 
@@ -65,6 +65,12 @@ def adam_touched(i: Inputs, copy=None):
     return i.rand(5, 2), i.rand(5, 2), touched, i.rand(5, 2), i.rand(5, 2), copy, i.scales, 0.9, 0.99, 1e-8
 
 
+def bvh_tree(i: Inputs):
+    corners = i.rand(9, 3, 3)
+    box, link, order = (t.to(i.device) for t in torch.ops.nerfcore.bvh_build(corners.cpu()))
+    return corners[order], box, link
+
+
 def composite_backward(i: Inputs, *grads):
     return i.rand(15, 3), *i.samples, i.rand(15), i.rand(15), *grads
 
@@ -84,15 +90,34 @@ def ngp_loss(i: Inputs):
     return *i.field, *i.rays, i.rand(3), *ngp_lattice(i), 64, 0.5, *images, torch.zeros_like(i.table), touched
 
 
+def grids(i: Inputs):
+    """x, values and, of the second, links: two planes, and a space with gaps."""
+    links = torch.arange(24, dtype=torch.int32, device=i.device).view(2, 3, 4) - 3
+    return (i.rand(2, 7, 2), i.rand(2, 3, 4, 5), None), (i.rand(1, 7, 3), i.rand(20, 5), links)
+
+
 def mlp_backward(i: Inputs, wants_x):
     x, weights = i.rand(7, 6), [i.rand(6, 8), i.rand(8, 4)]
     out, hidden = torch.ops.nerfcore.mlp_forward(x, weights, 0, 0, True)
     return x, weights, hidden, out, i.rand(7, 4), 0, 0, wants_x
 
 
+def multilinear_touch(i: Inputs):
+    x, values, links = grids(i)[1]
+    return x, links, i.rand(1, 7, 5), torch.zeros_like(values), torch.zeros(20, dtype=torch.uint8, device=i.device)
+
+
 CASES = {
     "adam": [lambda i: (i.rand(5), i.rand(5), i.rand(5), i.rand(5), i.scales, 0.9, 0.99, 1e-8)],
     "adam_touched": [adam_touched, lambda i: adam_touched(i, i.rand(5, 2).half())],
+    "bvh_build": [lambda i: (i.rand(9, 3, 3),)],
+    "bvh_nearest": [
+        lambda i: (*bvh_tree(i), i.rand(7, 3), None),
+        lambda i: (*bvh_tree(i), i.rand(7, 3), i.rand(7)),
+    ],
+    "bvh_winding": [lambda i: (*(tree := bvh_tree(i)), i.rand(len(tree[2]), 7), i.rand(7, 3), 2.0)],
+    "bvh_first_hit": [lambda i: (*bvh_tree(i), *i.rays, 4 * i.rand(3))],
+    "bvh_any_hit": [lambda i: (*bvh_tree(i), *i.rays, 4 * i.rand(3))],
     "composite_forward": [lambda i: (i.rand(15), i.rand(15, 3), *i.samples, 1e-4)],
     "composite_backward": [
         lambda i: composite_backward(i, i.rand(3, 3), i.rand(3), i.rand(3), i.rand(15)),
@@ -101,12 +126,12 @@ CASES = {
     "distortion_forward": [lambda i: (i.rand(15), *i.samples)],
     "distortion_backward": [lambda i: (i.rand(15), *i.samples, i.rand(3))],
     "hash_grid_forward": [
-        lambda i: (i.rand(7, 3), None, i.table, *i.grid),
-        lambda i: (i.rand(7, 3), i.rand(7, 3), i.table.half(), *i.grid),
+        lambda i: (i.rand(7, 3), None, i.table, *i.grid, False),
+        lambda i: (i.rand(7, 3), i.rand(7, 3), i.table.half(), *i.grid, True),
     ],
     "hash_grid_backward": [
-        lambda i: (i.rand(7, 3), None, i.table, i.rand(7, 6), *i.grid, True, True, True),
-        lambda i: (i.rand(7, 3), i.rand(7, 3), i.table.half(), i.rand(7, 6), *i.grid, False, True, False),
+        lambda i: (i.rand(7, 3), None, i.table, i.rand(7, 6), *i.grid, False, True, True, True),
+        lambda i: (i.rand(7, 3), i.rand(7, 3), i.table.half(), i.rand(7, 6), *i.grid, True, False, True, False),
     ],
     "interlevel_forward": [lambda i: (i.rand(15), *i.samples, i.rand(15), *i.samples)],
     "interlevel_backward": [lambda i: (i.rand(15), *i.samples, i.rand(15), *i.samples, i.rand(3))],
@@ -118,6 +143,15 @@ CASES = {
         lambda i: (i.rand(7, 6), [i.rand(6, 8), i.rand(8, 4)], 1, 0, False),
     ],
     "mlp_backward": [lambda i: mlp_backward(i, True), lambda i: mlp_backward(i, False)],
+    "multilinear_forward": [
+        lambda i: (grids(i)[0][0], None, *grids(i)[0][1:]),
+        lambda i: (grids(i)[1][0], i.rand(1, 7, 3), *grids(i)[1][1:]),
+    ],
+    "multilinear_backward": [
+        lambda i: (grids(i)[0][0], None, *grids(i)[0][1:], i.rand(2, 7, 5), True, True),
+        lambda i: (grids(i)[1][0], i.rand(1, 7, 3), *grids(i)[1][1:], i.rand(1, 7, 5), False, True),
+    ],
+    "multilinear_touch": [multilinear_touch],
     "ngp_loss": [ngp_loss],
     "ngp_density": [lambda i: (*i.field, i.rand(7, 3))],
     "ngp_render": [lambda i: (*i.field, *i.rays, *ngp_lattice(i), 0.0)],
