@@ -27,11 +27,13 @@ class Rays(_Movable):
 
     origin [R, 3], world units. direction [R, 3], unit length. z_scale [R]: cosine between the ray and the camera axis,
     so that ``z_depth = distance * z_scale``, below 0 for those that look back; 1 for rays that belong to no camera.
+    spread [R]: how wide the pixel of a ray is at the distance 1; 0 for rays without a width.
     """
 
     origin: Tensor
     direction: Tensor
     z_scale: Tensor | None = None
+    spread: Tensor | None = None
 
     def __post_init__(self):
         if self.origin.ndim != 2 or self.origin.shape[-1] != 3 or self.direction.shape != self.origin.shape:
@@ -39,14 +41,15 @@ class Rays(_Movable):
                 f"Rays need origin [R, 3] and direction [R, 3], got {list(self.origin.shape)} and "
                 f"{list(self.direction.shape)}; flatten image axes first"
             )
-        if self.z_scale is None:
-            object.__setattr__(self, "z_scale", torch.ones_like(self.origin[:, 0]))
+        for name, value in (("z_scale", 1.0), ("spread", 0.0)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, torch.full_like(self.origin[:, 0], value))
 
     def __len__(self) -> int:
         return len(self.origin)
 
     def __getitem__(self, index) -> Rays:
-        return Rays(self.origin[index], self.direction[index], self.z_scale[index])
+        return Rays(self.origin[index], self.direction[index], self.z_scale[index], self.spread[index])
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,26 @@ class SampleLattice(_Movable):
             )
 
 
+@dataclass(frozen=True)
+class Bvh(_Movable):
+    """Triangles in a tree of boxes, as :func:`~nerfcore.ops.bvh.build_bvh` makes it, ready to be asked.
+
+    corners [T, 3, 3]: of the triangles, in the order of the leaves, in which neighbours lie near one another; face [T]
+    int64: which face each triangle is. Nodes are in depth-first order: box [M, 6], lower corner and upper corner; link
+    [M, 3] int32, the second child (the first is the next node), or 0 for a leaf, and the range of the triangles below;
+    dipole [M, 7], how these look from afar.
+    """
+
+    corners: Tensor
+    face: Tensor
+    box: Tensor
+    link: Tensor
+    dipole: Tensor
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+
 class HalfTable:
     """A table's copy in half precision, for reading: half the memory to fetch. The table itself stays the parameter.
 
@@ -172,11 +195,13 @@ class TouchedGradient(_Movable):
 @dataclass(frozen=True)
 class Render(_Movable):
     """What a ray saw: rgb [R, 3] over the stated background; opacity [R]; distance [R] along the ray and z_depth [R]
-    along the camera axis, both in world units and 0 where opacity is 0; normal [R, 3], unit and outward, where it was
-    asked for."""
+    along the camera axis, both in world units and 0 where opacity is 0: the mean of where light is stopped; normal
+    [R, 3], unit and outward, where it was asked for; median_distance [R]: where half of the light is stopped, 0 where
+    less than half is."""
 
     rgb: Tensor
     opacity: Tensor
     distance: Tensor
     z_depth: Tensor
     normal: Tensor | None = None
+    median_distance: Tensor | None = None

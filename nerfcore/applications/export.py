@@ -23,11 +23,13 @@ def export_mesh(
     units.
 
     resolution: samples along the longest side of the box. box: its lower corner, then its upper one, world
-    coordinates; None takes the model's. iso: density per world unit; None takes the one at which a cell is half opaque
-    (in the returned ``mesh.iso``). Space that no training camera saw is filled or carved before marching cubes,
-    floaters are dropped, vertices carry the colour seen from outside. Raises OutputError for a path that cannot be
-    written, NerfcoreError where there is no surface.
+    coordinates; None takes the model's. iso: density per world unit; None takes the one that the field has on its
+    surface, or else the one at which a cell is half opaque (in the returned ``mesh.iso``). Space that no training
+    camera saw is filled or carved before marching cubes, floaters are dropped, vertices carry the colour seen from
+    outside. Raises OutputError for a path that cannot be written, NerfcoreError where there is no surface.
     """
+    if iso is None and model.field.surface_density is not None:
+        iso = model.field.surface_density * model.transform.scale
     mesh = extract_mesh(
         model.density,
         *(model.world_box if box is None else model.world_box.new_tensor(box).reshape(2, 3)),

@@ -73,6 +73,11 @@ class Camera:
         """World size of a pixel in the middle of the picture, at a distance in world units."""
         return (distance if self.lens.is_central else torch.ones_like(distance)) / self.fl_x
 
+    @property
+    def spread(self) -> float:
+        """How wide a pixel in the middle of the picture is at the distance 1; 0 where rays are parallel."""
+        return 1 / self.fl_x if self.lens.is_central else 0.0
+
     def distance(self, points_camera: Tensor) -> Tensor:
         """Distance [N] of camera-space points [N, 3] along their rays."""
         return torch.linalg.vector_norm(points_camera, dim=-1) if self.lens.is_central else -points_camera[:, 2]

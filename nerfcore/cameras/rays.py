@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nerfcore.cameras.intrinsics import Camera
@@ -17,4 +18,5 @@ def camera_rays(camera: Camera, pose: Tensor, pixel_xy: Tensor | None = None) ->
         pixel_xy = camera.pixel_centres(pose.device)
     origin, direction = camera.unproject(pixel_xy.to(pose))
     rotation, centre = pose[:, :3], pose[:, 3]
-    return Rays(origin @ rotation.T + centre, direction @ rotation.T, -direction[:, 2])
+    spread = torch.full_like(direction[:, 2], camera.spread).detach()
+    return Rays(origin @ rotation.T + centre, direction @ rotation.T, -direction[:, 2], spread)

@@ -45,6 +45,7 @@ class PixelSampler:
         self.transform, poses = transform or SceneTransform(1.0, (0.0, 0.0, 0.0)), split.poses.to(device)
         self.along_axis = torch.tensor([frame.distance_path is None for frame in split.frames], device=device)
         self.rotations, self.centres = poses[:, :, :3], self.transform.to_box(poses[:, :, 3])
+        self.spreads = torch.tensor([frame.camera.spread for frame in split.frames], device=device)
 
     def sample(self, num_rays: int, generator: torch.Generator) -> tuple[Rays, Tensor, Tensor, Tensor | None]:
         """Rays, their pixels [R, C], float32 in [0, 1] (C = 4: straight alpha last), the images [R] that they are of,
@@ -55,7 +56,7 @@ class PixelSampler:
         direction = (rotation @ drawn.direction[:, :, None]).squeeze(-1)
         if drawn.origin is not None:
             origin = origin + (rotation @ (self.transform.scale * drawn.origin)[:, :, None]).squeeze(-1)
-        rays = Rays(origin, direction, -drawn.direction[:, 2])
+        rays = Rays(origin, direction, -drawn.direction[:, 2], self.spreads[drawn.image])
         return rays, drawn.colour, drawn.image, self._distance(drawn, rays.z_scale)
 
     def _distance(self, drawn: Drawn, z_scale: Tensor) -> Tensor | None:

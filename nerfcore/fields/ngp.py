@@ -33,8 +33,16 @@ class NGPField(Field):
 
     table_storage: what the hash table is read in, "float32", "float16" or "bfloat16". The parameter is float32 always:
     half precision is a copy of it beside, which is neither trained nor saved. precision: what a GPU multiplies in, see
-    :func:`~nerfcore.ops.mlp.mlp`; a CPU computes in float32.
+    :func:`~nerfcore.ops.mlp.mlp`; a CPU computes in float32. antialias: levels whose cells are narrower than a pixel
+    count for less, see :func:`seen_of_levels`; pictures at lower resolutions than those of training do not flicker.
+    Such a field is trained and rendered operation by operation.
     """
+
+    presets = {
+        "fast": dict(log2_table=15, num_levels=8, features=4),
+        "default": dict(log2_table=17, num_levels=8, features=4),
+        "best": dict(log2_table=19, num_levels=8, features=4),
+    }
 
     def __init__(
         self,
@@ -47,6 +55,7 @@ class NGPField(Field):
         sh_degree: int = 4,
         table_storage: str = "float32",
         precision: str = "float32",
+        antialias: bool = False,
         backend: str = "auto",
     ):
         super().__init__()
@@ -64,9 +73,10 @@ class NGPField(Field):
             sh_degree=sh_degree,
             table_storage=table_storage,
             precision=precision,
+            antialias=antialias,
         )
         self.levels = HashGridLevels(3, num_levels, features, log2_table, coarsest, finest)
-        self.sh_degree, self.precision, self.backend = sh_degree, precision, backend
+        self.sh_degree, self.precision, self.antialias, self.backend = sh_degree, precision, antialias, backend
         self.table = nn.Parameter(torch.zeros(self.levels.num_entries, features))
         self.half_table = None if table_storage == "float32" else HalfTable(TABLE_STORAGE[table_storage])
         inputs = EMBEDDING + sh_degree**2
@@ -78,10 +88,18 @@ class NGPField(Field):
         """Draws the parameters, see :func:`draw`."""
         draw(self.table, [*self.density_mlp, *self.color_mlp], generator)
 
-    def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def density(self, x: Tensor, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """width [N], box lengths: of the pixels that see x; None for points."""
         encoded = hash_grid(x, self.stored_table(), self.levels, backend=self.backend, master=self.table)
+        if width is not None:
+            encoded = encoded * seen_of_levels(self.levels, width)
         embedding = mlp(encoded, list(self.density_mlp), precision=self.precision, backend=self.backend)
         return torch.exp(embedding[:, 0].clamp(max=MAX_LOG_DENSITY)), embedding
+
+    def density_along(self, x, direction, ray_indices, samples, spread=None):
+        if not self.antialias or spread is None:
+            return self.density(x)
+        return self.density(x, spread.index_select(0, ray_indices) * samples.t_mid)
 
     def sigma(self, x: Tensor) -> Tensor:
         if not has_ngp_kernel(self.table, self.backend):
@@ -95,7 +113,7 @@ class NGPField(Field):
         return mlp(torch.cat((embedding, code), 1), list(self.color_mlp), "sigmoid", self.precision, self.backend)
 
     def fused_loss(self, origin, direction, lattice, jitter, background, truth, expected_samples, full_from=0.0):
-        if not has_ngp_kernel(self.table, self.backend):
+        if self.antialias or not has_ngp_kernel(self.table, self.backend):
             return None
         if self.grad_table is None or self.grad_table.values.shape != self.table.shape:
             self.grad_table = TouchedGradient.zeros_like(self.table, self.half_table)
@@ -116,12 +134,12 @@ class NGPField(Field):
         gradients["table"][self.levels.offset[levels] :].zero_()
 
     def step_bytes(self, samples, max_samples_per_ray, threads):
-        if not has_ngp_kernel(self.table, self.backend):
+        if self.antialias or not has_ngp_kernel(self.table, self.backend):
             return super().step_bytes(samples, max_samples_per_ray, threads)
         return ngp_loss_bytes(self.networks(), samples, MAX_CHUNK_RAYS * max_samples_per_ray, threads)
 
     def fused_render(self, origin, direction, lattice, shows, stop_below):
-        if not has_ngp_kernel(self.table, self.backend):
+        if self.antialias or not has_ngp_kernel(self.table, self.backend):
             return None
         return ngp_render(self.networks(), origin, direction, lattice, shows, stop_below, self.backend)
 
@@ -134,6 +152,18 @@ class NGPField(Field):
         return NgpNetworks(
             self.levels, self.stored_table(), self.density_mlp, self.color_mlp, self.sh_degree, MAX_LOG_DENSITY
         )
+
+
+def seen_of_levels(levels: HashGridLevels, width: Tensor) -> Tensor:
+    """[N, L F] in [0, 1]: how much of each level is left in the mean over a pixel of this width [N], in box lengths.
+
+    ``erf(1 / sqrt(8 σ² n²))`` with n cells along the box and σ = width / sqrt(12), the standard deviation over a pixel
+    (Barron et al. 2023, section 2, on one Gaussian a sample): a cell much wider than the pixel is seen as it is, of a
+    much narrower one nothing is left.
+    """
+    cells = torch.tensor(levels.scale, device=width.device, dtype=width.dtype)
+    left = torch.erf((12 / 8) ** 0.5 / (width.clamp(min=1e-9)[:, None] * cells))
+    return left.repeat_interleave(levels.features, 1)
 
 
 def matrices(*widths: int) -> nn.ParameterList:

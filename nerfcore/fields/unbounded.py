@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +11,19 @@ from torch import Tensor, nn
 from nerfcore.fields.base import Field, field_named, register_field
 from nerfcore.fields.ngp import MAX_LOG_DENSITY, draw, matrices
 from nerfcore.ops.composite import composite
+from nerfcore.ops.distortion import distortion
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
+from nerfcore.ops.interlevel import interlevel
 from nerfcore.ops.mlp import mlp
 from nerfcore.ops.pdf import sample_pdf
-from nerfcore.types import Samples
+from nerfcore.types import Samples, TouchedGradient
 
+Gradient = TypeVar("Gradient", Tensor, TouchedGradient)
 FAR = 1000.0  # where rays end, in sides of the core
 EVEN_SHARE = 0.1
 """Of the samples of a round, spread evenly: space that a proposal has given up is looked at again."""
+
+DISTORTION_WEIGHT = 0.01  # as in Barron et al. 2022
 
 
 def reach(x: Tensor) -> Tensor:
@@ -82,7 +88,7 @@ class UnboundedField(Field):
     can be seen.
     """
 
-    bounded = False
+    bounded = marches = False
 
     def __init__(
         self,
@@ -108,6 +114,7 @@ class UnboundedField(Field):
         )
         self.proposals = nn.ModuleList(Proposal(finest, backend=backend) for finest in proposal_finest)
         self.core, self.num_samples, self.backend = core, tuple(num_samples), backend
+        self.samples_per_ray = self.num_samples[-1]
         self.register_buffer("middle", torch.tensor(middle), persistent=False)
         self.ends = tuple(to_bounded(torch.tensor([near, FAR])).tolist())
 
@@ -139,8 +146,15 @@ class UnboundedField(Field):
         _, embedding = self.inner.density(0.5 + 0.5 * direction / direction.abs().amax(-1, keepdim=True))
         return self.inner.color(embedding, direction)
 
-    def place_samples(self, origin: Tensor, direction: Tensor) -> Samples:
-        return self.in_box(self.propose(origin, direction)[0])
+    def place_samples(self, origin, direction, jitter=None):
+        samples, proposed = self.propose(origin, direction, jitter)
+        return self.in_box(samples), (samples, proposed)
+
+    def proposal_loss(self, proposed, weights, background, truth, backend="auto"):
+        """Weights that no proposal explains, and their distortion (Barron et al. 2022, equation 16)."""
+        samples, earlier = proposed
+        unexplained = sum(interlevel(weights, samples, *one, backend=backend).mean() for one in earlier)
+        return unexplained + DISTORTION_WEIGHT * distortion(weights, samples, backend=backend).mean()
 
     def propose(
         self, origin: Tensor, direction: Tensor, jitter: Tensor | None = None
@@ -176,5 +190,30 @@ class UnboundedField(Field):
         x, per_unit = self._contracted((origin[:, None] + t * direction[:, None]).view(-1, 3))
         return composite(proposal(x) * per_unit, torch.zeros_like(x), samples, backend=self.backend)[3]
 
+    # What training asks of the inner field, whose parameters have "inner." before their names.
+
+    def rate(self, name):
+        return self.inner.rate(name.removeprefix("inner.")) if name.startswith("inner.") else 1.0
+
+    @property
+    def tables(self):
+        return tuple(f"inner.{name}" for name in self.inner.tables)
+
+    def adding_to(self, gradients):
+        return self.inner.adding_to(_of_inner(gradients))
+
+    def regularise(self, gradients, generator):
+        self.inner.regularise(_of_inner(gradients), generator)
+
+    def grow(self, fraction, seen):
+        return self.inner.grow(fraction, lambda: ((self._contracted(x)[0], weights) for x, weights in seen()))
+
+    def most_bytes(self):
+        return self.inner.most_bytes() + sum(p.nbytes for p in self.proposals.parameters())
+
     def step_bytes(self, samples, max_samples_per_ray, threads):
         return super().step_bytes(samples * sum(self.num_samples) // self.num_samples[-1], max_samples_per_ray, threads)
+
+
+def _of_inner(gradients: Mapping[str, Gradient]) -> dict[str, Gradient]:
+    return {name.removeprefix("inner."): g for name, g in gradients.items() if name.startswith("inner.")}

@@ -60,24 +60,27 @@ class Model:
         for start in range(0, max(len(rays), 1), RAYS_PER_CHUNK):
             chunk = rays[start : start + RAYS_PER_CHUNK].to(self.device)
             origin = self.transform.to_box(chunk.origin)
-            rgb, opacity, distance, normal = self._render_rays(origin, chunk.direction, normals)
+            rgb, opacity, distance, median, normal = self._render_rays(origin, chunk.direction, chunk.spread, normals)
             distance = torch.where(opacity > 0, distance / opacity.clamp(min=1e-10), 0) / self.transform.scale
             spent = opacity > 1 - SPENT  # what a spent ray meets no more looks like what it met
             rgb, opacity = torch.where(spent[:, None], rgb / opacity[:, None], rgb), torch.where(spent, 1.0, opacity)
             behind = color if self.field.bounded else self._sky(chunk.direction)
             rgb = rgb + (1 - opacity[:, None]) * behind
-            parts.append((rgb, opacity, distance, distance * chunk.z_scale, normal))
+            median = median / self.transform.scale
+            parts.append((rgb, opacity, distance, distance * chunk.z_scale, normal, median))
         return Render(*_concatenate(parts))
 
     @torch.no_grad()
-    def _render_rays(self, origin: Tensor, direction: Tensor, normals: bool) -> tuple[Tensor | None, ...]:
+    def _render_rays(
+        self, origin: Tensor, direction: Tensor, spread: Tensor, normals: bool
+    ) -> tuple[Tensor | None, ...]:
         lattice = self.marching.lattice(self.occupancy)
         if not normals and (fused := self.field.fused_render(origin, direction, lattice, SHOWS, SPENT)) is not None:
             return *fused, None
         num_rays = MODULAR_RAYS[origin.device.type]
         parts = [
-            render_rays(self.field, *rays, lattice, normals, self.backend)
-            for rays in zip(origin.split(num_rays), direction.split(num_rays), strict=True)
+            render_rays(self.field, o, d, lattice, normals, self.backend, s)
+            for o, d, s in zip(*(of_rays.split(num_rays) for of_rays in (origin, direction, spread)), strict=True)
         ]
         return _concatenate(parts)
 
@@ -92,8 +95,8 @@ class Model:
         background: str | tuple[float, float, float] = "white",
         normals: bool = False,
     ) -> dict[str, Tensor]:
-        """The picture of a camera: rgb [H, W, 3], opacity, distance, z_depth [H, W] and, if asked for, normal [H, W,
-        3]. Outside the image circle of a fisheye lens there is background and 0."""
+        """The picture of a camera: rgb [H, W, 3], opacity, distance, median_distance, z_depth [H, W] and, if asked for,
+        normal [H, W, 3]. Outside the image circle of a fisheye lens there is background and 0."""
         pixel = camera.pixel_centres(pose.device)
         covered = camera.covers(pixel)
         whole_frame = bool(covered.all())
@@ -119,7 +122,9 @@ class Model:
             x = self.transform.to_box(points[part]).to(self.device)
             there = torch.ones_like(x[:, 0], dtype=torch.bool)
             if self.field.bounded:
-                there = ((x >= 0) & (x <= 1)).all(-1) & self.occupancy.occupied(x)
+                there = ((x >= 0) & (x <= 1)).all(-1)
+            if self.field.marches:
+                there &= self.occupancy.occupied(x)
             inside = torch.nonzero(there).squeeze(1)
             out[part][inside.to(out.device)] = self.field.sigma(x[inside]).to(out) * self.transform.scale
         return out

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.fields.base import Field
-from nerfcore.ops.composite import composite, fade_gradients
+from nerfcore.ops.composite import composite, fade_gradients, mean_stop, median_distance
 from nerfcore.ops.intersect import intersect_box
 from nerfcore.ops.march import march_rays
 from nerfcore.renderer.occupancy import OccupancyGrid
@@ -70,11 +70,11 @@ def sample_rays(
 def place_samples(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, backend: str = "auto"
 ) -> Samples:
-    """The samples by which a field is looked at along box rays. One that is not bounded places them itself, whatever
+    """The samples by which a field is looked at along box rays. One that does not march places them itself, whatever
     the lattice."""
-    if field.bounded:
+    if field.marches:
         return sample_rays(origin, direction, lattice, backend=backend)
-    return field.place_samples(origin, direction)
+    return field.place_samples(origin, direction)[0]
 
 
 def render_samples(
@@ -84,12 +84,14 @@ def render_samples(
     samples: Samples,
     backend: str = "auto",
     full_from: float = 0.0,
+    spread: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Colour [R, 3] without background, opacity [R], distance [R] (weighted sum) and weights [S] of sampled rays;
-    differentiable in the field's parameters. full_from: see :func:`~nerfcore.ops.composite.fade_gradients`."""
+    differentiable in the field's parameters. full_from: see :func:`~nerfcore.ops.composite.fade_gradients`. spread [R]:
+    of the rays, see :class:`~nerfcore.types.Rays`."""
     ray = samples.ray_indices
     x = sample_positions(origin, direction, samples, ray)
-    sigma, embedding = field.density(x)
+    sigma, embedding = field.density_along(x, direction, ray, samples, spread)
     rgb = field.color(embedding, direction, ray)
     sigma, rgb = (fade_gradients(values, samples, full_from) for values in (sigma, rgb))
     return composite(sigma, rgb, samples, backend=backend)
@@ -110,16 +112,17 @@ def render_rays(
     lattice: SampleLattice,
     normals: bool = False,
     backend: str = "auto",
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    spread: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
     """The same for pictures: little is computed behind surfaces, colours and normals only where they show.
 
     In passes (Müller et al. 2022, appendix E): each takes, into one packed list, the next few samples of all rays that
     light still passes; the fewer rays, the more samples of each. Returns rgb [R, 3] without background, opacity [R],
-    distance [R] (weighted sum), normal [R, 3] or None.
+    distance [R] (weighted sum of where light is stopped), its median [R], normal [R, 3] or None.
     """
     samples = place_samples(field, origin, direction, lattice, backend)
     begin, end = samples.ray_offsets[:-1], samples.ray_offsets[1:]
-    depth, distance, shown_weight = origin.new_zeros(3, len(origin)).unbind()
+    depth, distance, median, shown_weight = origin.new_zeros(4, len(origin)).unbind()
     color, normal = torch.zeros_like(origin), torch.zeros_like(origin)
     count = (end - begin).clamp(max=FIRST_SAMPLES)
     num_samples = int(count.sum())
@@ -130,9 +133,10 @@ def render_rays(
         at = (begin - offsets[:-1]).index_select(0, ray) + torch.arange(num_samples, device=ray.device)
         part = Samples(samples.t_start.index_select(0, at), samples.t_end.index_select(0, at), offsets)
         x = sample_positions(origin, direction, part, ray)
-        sigma, embedding = field.density(x)
-        weight, farther = _composite_behind(depth, sigma, part, ray, backend)
-        distance += farther
+        sigma, embedding = field.density_along(x, direction, ray, part, spread)
+        weight = _weights_behind(depth, sigma, part, ray, backend)
+        distance.index_add_(0, ray, weight * (part.t_start + mean_stop(sigma, part.t_end - part.t_start)))
+        median += median_distance(sigma, part, depth)
         depth.index_add_(0, ray, torch.where(weight != 0, sigma * (part.t_end - part.t_start), 0))
 
         begin = begin + count
@@ -150,7 +154,7 @@ def render_rays(
             normal.index_add_(0, ray, weight[:, None] * field.normal(x.index_select(0, shown)))
     opacity = -torch.expm1(-depth)
     color *= (opacity / shown_weight.clamp(min=1e-10))[:, None]  # what was left out has the colour of the rest
-    return color, opacity, distance, torch.nn.functional.normalize(normal, dim=-1) if normals else None
+    return color, opacity, distance, median, torch.nn.functional.normalize(normal, dim=-1) if normals else None
 
 
 def _repeated(count: Tensor, total: int) -> Tensor:
@@ -158,18 +162,13 @@ def _repeated(count: Tensor, total: int) -> Tensor:
     return torch.repeat_interleave(torch.arange(len(count), device=count.device), count.long(), output_size=total)
 
 
-def _composite_behind(
-    depth: Tensor, sigma: Tensor, samples: Samples, ray: Tensor, backend: str
-) -> tuple[Tensor, Tensor]:
-    """Weights [S] and distance [R] of samples behind an optical depth [R], which stands in front of them as a sample
-    of its own: of length 1 about t = 0, where it adds nothing to the distance."""
+def _weights_behind(depth: Tensor, sigma: Tensor, samples: Samples, ray: Tensor, backend: str) -> Tensor:
+    """[S], of samples behind an optical depth [R], which stands in front of them as a sample of its own."""
     num = len(depth) + len(sigma)
     offsets = samples.ray_offsets + torch.arange(len(depth) + 1, device=ray.device)
     place = torch.arange(1, len(sigma) + 1, device=ray.device) + ray
     density = sigma.new_empty(num).index_copy_(0, offsets[:-1], depth).index_copy_(0, place, sigma)
-    t_start = sigma.new_full((num,), -0.5).index_copy_(0, place, samples.t_start)
-    t_end = sigma.new_full((num,), 0.5).index_copy_(0, place, samples.t_end)
-    _, _, distance, weight = composite(
-        density, sigma.new_zeros(num, 3), Samples(t_start, t_end, offsets), SPENT, backend
-    )
-    return weight.index_select(0, place), distance
+    t_start = sigma.new_zeros(num).index_copy_(0, place, samples.t_start)
+    t_end = sigma.new_ones(num).index_copy_(0, place, samples.t_end)
+    *_, weight = composite(density, sigma.new_zeros(num, 3), Samples(t_start, t_end, offsets), SPENT, backend)
+    return weight.index_select(0, place)

@@ -121,7 +121,7 @@ class CameraRefinement(nn.Module):
             direction = self._through_corrected_lenses(direction, image)
         pose = self.poses().index_select(0, image)
         rotated = pose[:, :, :3] @ torch.stack([origin, direction], dim=-1)
-        return Rays(rotated[:, :, 0] + pose[:, :, 3], rotated[:, :, 1], rays.z_scale)
+        return Rays(rotated[:, :, 0] + pose[:, :, 3], rotated[:, :, 1], rays.z_scale, rays.spread)
 
     def _through_corrected_lenses(self, direction: Tensor, image: Tensor) -> Tensor:
         """Directions of the same pixels: ``fl plane + c`` stays, so the point on the lens's plane moves."""

@@ -17,13 +17,6 @@ Precision = Literal["float32", "tf32", "bf16", "fp16"]
 Bounds = Literal["auto", "box", "contracted"]
 Behind = Literal["random", "white", "black"]
 
-FIELD_PRESETS: dict[str, dict] = {
-    "fast": dict(log2_table=15, num_levels=8, features=4),
-    "default": dict(log2_table=17, num_levels=8, features=4),
-    "best": dict(log2_table=19, num_levels=8, features=4),
-}
-"""Sizes of the hash table: the smaller, the faster a step and the sooner its quality ends."""
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -72,11 +65,9 @@ class TrainConfig:
             raise NerfcoreError(f"give minutes or steps, not both: got minutes={self.minutes}, steps={self.steps}")
         if self.minutes is not None and not self.minutes > 0 or self.steps is not None and self.steps < 1:
             raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
-        if self.preset not in FIELD_PRESETS:
-            raise NerfcoreError(f"preset must be one of {', '.join(FIELD_PRESETS)}, got {self.preset!r}")
         choices = dict(
-            table_storage=TableStorage, precision=Precision, bounds=Bounds, background=Behind, refine=Refine,
-            appearance=Appearance,
+            preset=Preset, table_storage=TableStorage, precision=Precision, bounds=Bounds, background=Behind,
+            refine=Refine, appearance=Appearance,
         )
         for name, kinds in ((name, get_args(kind)) for name, kind in choices.items()):
             if getattr(self, name) not in kinds:

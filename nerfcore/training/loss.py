@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nerfcore.fields import Field
-from nerfcore.fields.unbounded import UnboundedField
-from nerfcore.ops.distortion import distortion
-from nerfcore.ops.interlevel import interlevel
 from nerfcore.renderer.volume import render_samples, sample_rays
 from nerfcore.types import SampleLattice, Samples, TouchedGradient
-
-DISTORTION_WEIGHT = 0.01  # as in Barron et al. 2022
 
 
 def photometric_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
     truth: Tensor, expected_samples: int, capacity: int | None = None, backend: str = "auto",
-    depth: DepthTerm | None = None, full_from: float = 0.0,
+    depth: DepthTerm | None = None, full_from: float = 0.0, spread: Tensor | None = None,
+    touched: Mapping[str, TouchedGradient] | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor | TouchedGradient]]:
     """Mean squared error of box rays [R] rendered over ``background`` [R, 3] against ``truth`` [R, 3].
 
@@ -29,27 +26,31 @@ def photometric_loss(
     that were looked at, their weights [S], and the gradient of each parameter by name; also that
     of "origin", "direction", "background" and "truth" where these require one, which no fused step gives. depth: a term
     that the gradients, but not the loss that is returned, have besides; no fused step has it. full_from: samples
-    of a bounded field that are nearer to their camera have less of their gradient, see
-    :func:`~nerfcore.ops.composite.fade_gradients`.
+    of a field that marches and that are nearer to their camera have less of their gradient, see
+    :func:`~nerfcore.ops.composite.fade_gradients`. spread [R]: of the rays, see :class:`~nerfcore.types.Rays`. touched:
+    of the field's tables, added to and returned where the step is not fused, see
+    :meth:`~nerfcore.fields.base.Field.adding_to`.
     """
     batch = origin, direction, lattice, jitter, background, truth
     fits_alone = depth is None and not any(given.requires_grad for given in (origin, direction, background, truth))
     if fits_alone and (fused := field.fused_loss(*batch, expected_samples, full_from)) is not None:
         return fused
-    return modular_loss(field, *batch, capacity, backend, depth, full_from)
+    with field.adding_to(touched or {}):
+        loss, samples, weights, gradients = modular_loss(field, *batch, capacity, backend, depth, full_from, spread)
+    return loss, samples, weights, gradients | (touched or {})
 
 
 def modular_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
     truth: Tensor, capacity: int | None = None, backend: str = "auto", depth: DepthTerm | None = None,
-    full_from: float = 0.0,
+    full_from: float = 0.0, spread: Tensor | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same, operation by operation."""
     rays = origin, direction
-    if not field.bounded:
-        return proposal_loss(field, *rays, jitter, truth, backend, depth)
+    if not field.marches:
+        return placed_loss(field, *rays, jitter, background, truth, backend, depth, spread)
     samples = sample_rays(*rays, lattice, jitter, capacity, backend)
-    rgb, opacity, _, weights = render_samples(field, *rays, samples, backend, full_from)
+    rgb, opacity, _, weights = render_samples(field, *rays, samples, backend, full_from, spread)
     error = (rgb + (1 - opacity[:, None]) * background - truth).square().mean(1)
     if capacity is not None:
         error = error * samples.complete * (len(error) / samples.complete.sum().clamp(min=1))
@@ -58,25 +59,25 @@ def modular_loss(
     return loss.detach(), samples, weights.detach(), gradients
 
 
-def proposal_loss(
-    field: UnboundedField, origin: Tensor, direction: Tensor, jitter: Tensor, truth: Tensor, backend: str = "auto",
-    depth: DepthTerm | None = None,
+def placed_loss(
+    field: Field, origin: Tensor, direction: Tensor, jitter: Tensor, background: Tensor, truth: Tensor,
+    backend: str = "auto", depth: DepthTerm | None = None, spread: Tensor | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
-    """The same for a field with proposals, whose gradients are also of what teaches these, and of the distortion
-    (Barron et al. 2022, equation 16).
+    """The same for a field that places its samples itself, whose gradients are also of what teaches it to.
 
-    Behind everything there is the sky. A background that is no part of the field would ask all that is not opaque yet
-    to be so, and cameras would be walled in by what only they see.
+    Behind everything in a field without an end there is its sky. A background that is no part of the field would ask
+    all that is not opaque yet to be so, and cameras would be walled in by what only they see.
     """
-    samples, proposed = field.propose(origin, direction, jitter)
-    in_box = field.in_box(samples)
-    rgb, opacity, _, weights = render_samples(field, origin, direction, in_box, backend)
-    loss = (rgb + (1 - opacity[:, None]) * field.sky(direction) - truth).square().mean()
-    unexplained = sum(interlevel(weights, samples, *proposal, backend=backend).mean() for proposal in proposed)
-    spread = DISTORTION_WEIGHT * distortion(weights, samples, backend=backend).mean()
-    guided = 0.0 if depth is None else depth(weights, in_box)
-    gradients = _gradients(loss + unexplained + spread + guided, field, origin=origin, direction=direction, truth=truth)
-    return loss.detach(), in_box, weights.detach(), gradients
+    samples, proposed = field.place_samples(origin, direction, jitter)
+    rgb, opacity, _, weights = render_samples(field, origin, direction, samples, backend, spread=spread)
+    behind = background if field.bounded else field.sky(direction)
+    loss = (rgb + (1 - opacity[:, None]) * behind - truth).square().mean()
+    taught = field.proposal_loss(proposed, weights, behind, truth, backend)
+    guided = 0.0 if depth is None else depth(weights, samples)
+    of_rays = dict(origin=origin, direction=direction, truth=truth)
+    if field.bounded:
+        of_rays["background"] = background
+    return loss.detach(), samples, weights.detach(), _gradients(loss + taught + guided, field, **of_rays)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -21,27 +21,52 @@ SMALL = 1e-30  # no square of a step is less, unless it is 0
 
 
 class Adam:
-    """Adam by :func:`nerfcore.ops.adam.adam_step`: hash entries that no sample met keep still, moments included."""
+    """Adam by :func:`nerfcore.ops.adam.adam_step`: hash entries that no sample met keep still, moments included.
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], backend: str = "auto"):
-        self.parameters, self.backend, self.step_count = dict(parameters), backend, 0
-        self.moments = {n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in self.parameters.items()}
-        self.scales = torch.ones(2, dtype=torch.float64, device=next(iter(self.parameters.values())).device)
+    rate: how many times the learning rate of a step the parameter of a name has; all have it once, if not given.
+    """
+
+    def __init__(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], backend: str = "auto",
+        rate: Callable[[str], float] = lambda name: 1.0,
+    ):
+        self.backend, self.rate, self.step_count = backend, rate, 0
+        self.parameters: dict[str, nn.Parameter] = {}
+        self.moments: dict[str, tuple[Tensor, ...]] = {}
+        self.scales: dict[float, Tensor] = {}  # by rate
+        self.follow(parameters)
+
+    def follow(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+        """From now on these are the parameters; those that are new, or others than before, begin without moments."""
+        before, self.parameters = self.parameters, dict(parameters)
         for name, param in self.parameters.items():
-            if use_kernel(backend, param):  # asking for the reference must not compile anything
-                for tensor in (param, *self.moments[name]):
-                    use_huge_pages(tensor)
+            if before.get(name) is not param:
+                self.moments[name] = self._no_moments(param)
+                self.scales.setdefault(self.rate(name), torch.ones(2, dtype=torch.float64, device=param.device))
+                if use_kernel(self.backend, param):  # asking for the reference must not compile anything
+                    for tensor in (param, *self.moments[name]):
+                        use_huge_pages(tensor)
+
+    def _no_moments(self, param: Tensor) -> tuple[Tensor, ...]:
+        return torch.zeros_like(param), torch.zeros_like(param)
 
     def begin_step(self, learning_rate: float) -> None:
         """Sets what differs from step to step."""
         self.step_count += 1
-        adam_scales(self.step_count, learning_rate, out=self.scales)
+        for rate, scales in self.scales.items():
+            adam_scales(self.step_count, rate * learning_rate, out=scales)
 
     def step(self, gradients: dict[str, Tensor | TouchedGradient]) -> None:
-        """One update of the parameters that have a gradient; a :class:`TouchedGradient` is cleared."""
+        """One update of the parameters that have a gradient; a :class:`TouchedGradient`, of a parameter's rows [V, C],
+        is cleared."""
         for name, gradient in gradients.items():
-            update = adam_touched_step if isinstance(gradient, TouchedGradient) else adam_step
-            update(self.parameters[name], gradient, *self.moments[name], self.scales, backend=self.backend)
+            tensors, scales = (self.parameters[name], *self.moments[name]), self.scales[self.rate(name)]
+            if isinstance(gradient, TouchedGradient):
+                param, *moments = (tensor.flatten(0, -2) for tensor in tensors)
+                adam_touched_step(param, gradient, *moments, scales, backend=self.backend)
+            else:
+                param, *moments = tensors
+                adam_step(param, gradient, *moments, scales, backend=self.backend)
 
     def state(self) -> dict[str, Tensor]:
         return {f"adam.{n}.{i}": m for n, pair in self.moments.items() for i, m in enumerate(pair)}
@@ -66,12 +91,16 @@ class CautiousAdam(Adam):
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], backend: str = "auto"):
         super().__init__(parameters, backend)
-        self.by_chance = torch.ones((), device=self.scales.device)
-        self.moments = {n: (*pair, pair[0].new_zeros(pair[0].shape[1:])) for n, pair in self.moments.items()}
+        (self.of_all,) = self.scales.values()
+        self.by_chance = torch.ones((), device=self.of_all.device)
+
+    def _no_moments(self, param: Tensor) -> tuple[Tensor, ...]:
+        """The last one is the evidence that steps are no chance."""
+        return *super()._no_moments(param), param.new_zeros(param.shape[1:])
 
     def begin_step(self, learning_rate: float) -> None:
         self.step_count += 1
-        adam_scales(self.step_count, learning_rate, LONG_BETAS, out=self.scales)
+        adam_scales(self.step_count, learning_rate, LONG_BETAS, out=self.of_all)
         beta, old = LONG_BETAS[0], LONG_BETAS[0] ** self.step_count
         self.by_chance.fill_(learning_rate**2 * (1 - beta) / (1 + beta) * (1 + old) / (1 - old))
 
@@ -84,7 +113,7 @@ class CautiousAdam(Adam):
         for name, gradient in gradients.items():
             param, (first, second, evidence) = self.parameters[name], self.moments[name]
             before = param.clone()
-            adam_step(param, gradient, first, second, self.scales, LONG_BETAS, backend=self.backend)
+            adam_step(param, gradient, first, second, self.of_all, LONG_BETAS, backend=self.backend)
             seen = (param - before).square().mean(0) / self.by_chance.clamp(min=SMALL)
             torch.maximum(evidence, seen, out=evidence)
             param.copy_(torch.lerp(before, param, (1 - CHANCE / evidence).clamp(min=0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import os
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nerfcore._extension import use_huge_pages
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
 from nerfcore.errors import NerfcoreError
@@ -22,12 +24,13 @@ from nerfcore.fields.unbounded import UnboundedField
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
 from nerfcore.ops._late import LateNumber
+from nerfcore.ops.composite import composite
 from nerfcore.ops.occupancy import SCATTERED
 from nerfcore.renderer.model import Model, background_rgb
 from nerfcore.renderer.occupancy import OccupancyGrid
-from nerfcore.renderer.volume import Marching
+from nerfcore.renderer.volume import Marching, place_samples, sample_positions
 from nerfcore.training.cameras import CameraRefinement
-from nerfcore.training.config import FIELD_PRESETS, TrainConfig
+from nerfcore.training.config import TrainConfig
 from nerfcore.training.extent import core_of, finest_resolution, is_contracted
 from nerfcore.training.loss import DepthTerm, modular_loss, over, photometric_loss
 from nerfcore.training.optimizer import Adam
@@ -44,6 +47,9 @@ EARLY_STEPS = 256  # while the whole box still looks occupied
 FIRST_STRIDE, UNIT_STRIDE_AT = 4.0, 0.9
 """Steps along a ray are at first so many times as long as in a picture, and shrink to their length at this share of the
 budget: rays through fog that has not cleared yet cost less, so that a step sees more of them."""
+
+SEEN_RAYS, SEEN_SAMPLES, SEEN_AT_ONCE = 1 << 18, 1 << 24, 1 << 13
+"""By so many training rays, or samples, and so many rays at once, a field that grows learns what is seen of it."""
 
 FULL_FROM = 0.5
 """Samples have their whole gradient from this share of the distance on that cameras have from the middle of the box."""
@@ -98,11 +104,11 @@ class Trainer:
         self.occupancy = OccupancyGrid(
             config.occupancy_resolution, scene.cascades, self.marching.step, device, config.backend, waits=not records
         )
-        if self.field.bounded:
+        if self.field.marches:
             self.occupancy.exclude(
                 lambda x, radius: seen_by_a_camera(scene, scene.transform.to_world(x), radius / scene.transform.scale)
             )
-        self.optimizer = Adam(self.field.named_parameters(), config.backend)
+        self.optimizer = Adam(self.field.named_parameters(), config.backend, self.field.rate)
         self.cameras = None
         if config.refine != "none" or config.appearance != "none":
             self.cameras = CameraRefinement(
@@ -118,20 +124,31 @@ class Trainer:
         self.met_late = LateNumber()
         # a pool is read by the host; lenses are inverted, and exponentials of maps taken, until they are exact: waits
         exact = config.refine == "cameras" or config.appearance == "affine"
-        records = records and not self.pixels.is_pooled and not exact
-        self.recorder = StepRecorder(records, self.generator, self.field.parameters())
+        self.records = records and not self.pixels.is_pooled and not exact
+        self._follow_field()
+
+    def _follow_field(self) -> None:
+        """After parameters of the field were made, or replaced by others."""
+        self.optimizer.follow(self.field.named_parameters())
+        self.recorder = StepRecorder(self.records, self.generator, self.field.parameters())
+        self.touched: dict[str, TouchedGradient] = {}
+        for name in self.field.tables:
+            table = self.field.get_parameter(name).detach().flatten(0, -2)
+            if not table.is_cuda and use_kernel(self.config.backend, table):  # elsewhere whole gradients are as quick
+                self.touched[name] = TouchedGradient.zeros_like(table)
+                use_huge_pages(self.touched[name].values)
 
     def _new_field(self):
         config = self.config
         kind = field_named(config.field)
+        if not issubclass(kind, Field):
+            raise NerfcoreError(f"the field {config.field!r} is not of a scene, but of what else it is given")
         if not kind.bounded:
             raise NerfcoreError(f"the field {config.field!r} is made of another one; name that, with bounds contracted")
         has_end = config.box is not None or config.background != "random"
         bounds = "box" if config.bounds == "auto" and has_end else config.bounds
         core = core_of(self.scene) if is_contracted(self.scene, bounds) else None
-        finest = finest_resolution(self.scene, core)
-        shape = dict(finest=finest, table_storage=config.table_storage, precision=config.precision)
-        shape |= FIELD_PRESETS[config.preset] | config.field_config
+        shape = constructor_arguments(kind, config, finest_resolution(self.scene, core))
         if core is not None:
             field = UnboundedField(config.field, shape, core.side, core.middle, core.near, backend=config.backend)
         else:
@@ -152,8 +169,11 @@ class Trainer:
     def step(self) -> None:
         """Draws rays, renders them, compares, and moves the parameters."""
         early = self.steps < EARLY_STEPS
-        if self.steps % OCCUPANCY_EVERY == 0 and self.field.bounded:
-            self._update_occupancy(early)
+        if self.steps % OCCUPANCY_EVERY == 0:
+            if self.field.grow(self.fraction, self._seen):
+                self._follow_field()
+            if self.field.marches:
+                self._update_occupancy(early)
         config, num_rays, fraction = self.config, self.num_rays, self.fraction
         stride = march_stride(fraction)
         if self.capacity:
@@ -183,20 +203,22 @@ class Trainer:
                     background, truth = (self.cameras.in_field(c, rays, image) for c in (background, truth))
             batch = self.field, rays.origin, rays.direction, lattice, jitter, background, truth
             loss, samples, weights, gradients = photometric_loss(
-                *batch, self.samples_per_step, self.capacity, config.backend, depth, self.full_from
+                *batch, self.samples_per_step, self.capacity, config.backend, depth, self.full_from, rays.spread,
+                self.touched,
             )
             self.loss.copy_(loss)
             if self.capacity is None:  # else looking would be waiting
                 self._stop_if_not_finite(gradients, batch)
+            self.field.regularise(gradients, self.generator)
             if detail is not None:
                 of_rays = dict(origin=rays.origin, direction=rays.direction, background=background, truth=truth)
                 self.cameras.step(of_rays, gradients)
                 self.field.hold_back(gradients, detail)
-            if self.field.bounded:
+            if self.field.marches:
                 self.occupancy.see(rays.origin, rays.direction, samples, weights)
             self.optimizer.step(gradients)
             met = samples.ray_offsets[-1] if samples.found is None else samples.found
-            if detail is not None and self.field.bounded and samples.found is None:
+            if detail is not None and self.field.marches and samples.found is None:
                 met = weights.count_nonzero()  # as fused steps do, which stop with the light: cameras need as many rays
             self.met.copy_(met).div_(num_rays)
 
@@ -221,11 +243,25 @@ class Trainer:
             self.occupancy.forget_hidden()
             self.rays_at_forget = self.rays
 
+    @torch.no_grad()
+    def _seen(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Positions [S, 3] and weights [S] of samples of training rays as the field has them now, batch by batch."""
+        lattice, backend = self.marching.lattice(self.occupancy, march_stride(self.fraction)), self.config.backend
+        num_rays = num_samples = 0
+        while num_rays < SEEN_RAYS and num_samples < SEEN_SAMPLES:
+            rays, _, image, _ = self.pixels.sample(SEEN_AT_ONCE, self.generator)
+            if self.cameras is not None:
+                rays = self.cameras(rays, image)
+            samples = place_samples(self.field, rays.origin, rays.direction, lattice, backend)
+            x = sample_positions(rays.origin, rays.direction, samples, samples.ray_indices)
+            yield x, composite(self.field.sigma(x), torch.zeros_like(x), samples, backend=backend)[3]
+            num_rays, num_samples = num_rays + len(rays), num_samples + len(samples)
+
     def memory_limit(self) -> dict[str, int]:
         """Bytes that training can need at most, by what for: the photographs of all splits, with a direction for every
         pixel of every training camera, or what decoding some of them takes; the field with its gradient, its moments
         and a copy in half precision, the occupancy grid and its update, and one step."""
-        field = sum(p.nbytes for p in self.field.parameters())
+        field = self.field.most_bytes()
         longest = self._most_samples_per_ray(self.config.min_rays)
         fused = self.cameras is None and not self.follows_depth
         step_bytes = self.field.step_bytes if fused else partial(Field.step_bytes, self.field)
@@ -298,6 +334,7 @@ class Trainer:
             if (then := description["config"].get(name, "none")) != (now := getattr(self.config, name)):
                 raise ValueError(f"it has {name} {then}, not {now}")
         self.field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
+        self._follow_field()
         self.optimizer.load_state(tensors, description["steps"])
         if self.cameras is not None:
             self.cameras.load_state(tensors, description["steps"])
@@ -312,10 +349,10 @@ class Trainer:
         self.seconds_used += description["seconds"]
 
     def _most_samples(self) -> int:
-        """Of a step: where space is contracted, every ray has the same number."""
-        if not isinstance(self.field, UnboundedField):
+        """Of a step: where rays do not march, all have the same number."""
+        if self.field.marches:
             return MAX_SAMPLES
-        return max(self.samples_per_step, max(self.config.min_rays, MIN_LATE_RAYS) * self.field.num_samples[-1])
+        return max(self.samples_per_step, max(self.config.min_rays, MIN_LATE_RAYS) * self.field.samples_per_ray)
 
     def _most_samples_per_ray(self, num_rays: int) -> int:
         """So that all together have at most MAX_SAMPLES, where nothing else bounds them."""
@@ -344,6 +381,17 @@ def _repeatable_sums(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+def constructor_arguments(kind: type[Field], config: TrainConfig, finest: int) -> dict:
+    """What a field takes of the settings. finest: cells along the box that photographs tell apart."""
+    taken = inspect.signature(kind).parameters
+    for name in ("table_storage", "precision"):
+        if name not in taken and getattr(config, name) != "float32":
+            raise NerfcoreError(f"the field {config.field!r} knows no {name}; leave that at float32")
+    offered = dict(finest=finest, table_storage=config.table_storage, precision=config.precision)
+    offered = {name: value for name, value in offered.items() if name in taken}
+    return offered | kind.presets[config.preset] | config.field_config
 
 
 def march_stride(fraction: float) -> float:

@@ -3,6 +3,7 @@ it · tables in half precision · precision of products · levels that are held 
 
 import copy
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,11 @@ import pytest
 import torch
 
 from nerfcore.fields import field_named
-from nerfcore.fields.ngp import NGPField
+from nerfcore.fields.ngp import NGPField, seen_of_levels
 from nerfcore.testing import assert_matches
 from nerfcore.training.loss import modular_loss, photometric_loss
 from nerfcore.training.optimizer import Adam
-from nerfcore.types import SampleLattice
+from nerfcore.types import SampleLattice, Samples
 
 SMALL = dict(num_levels=3, features=2, log2_table=10, coarsest=4, finest=32, hidden=32)
 
@@ -270,3 +271,31 @@ def test_fine_levels_are_held_back(detail, levels):
     table, others = gradients.pop("table"), gradients.values()
     learns = field.levels.offset[levels]
     assert (table[:learns] == 1).all() and (table[learns:] == 0).all() and all((g == 1).all() for g in others)
+
+
+# --- anti-aliasing
+
+
+def test_levels_finer_than_a_pixel_count_for_less():
+    """By the formula; all of a point's levels, none of a pixel's as wide as the box; the wider, the less."""
+    field = small_field(antialias=True)
+    width = torch.tensor([1e-9, 0.01, 0.1, 1.0, 1e9])
+    left = seen_of_levels(field.levels, width)
+    assert left.shape == (5, field.levels.out_features) and (left[0] == 1).all() and (left[-1] < 1e-6).all()
+    assert (left.diff(dim=0) <= 0).all() and (left.diff(dim=1) <= 0).all()
+    cells = field.levels.scale[1]
+    sigma = 0.1 / 12**0.5
+    assert left[2, 2].item() == pytest.approx(math.erf(1 / math.sqrt(8 * sigma**2 * cells**2)), rel=1e-5)
+
+
+def test_widths_reach_the_density(backend, device):
+    field, (x, direction) = small_field(backend, antialias=True).to(device), points(60)
+    x, direction = x.to(device), direction.to(device)
+    t = torch.full((60,), 2.0, device=device)
+    samples, ray = Samples(t - 0.1, t + 0.1, torch.arange(61, device=device)), torch.arange(60, device=device)
+    plain, _ = field.density(x)
+    for spread, same in ((0.0, True), (0.05, False)):
+        seen, _ = field.density_along(x, direction, ray, samples, torch.full((60,), spread, device=device))
+        assert torch.allclose(seen, plain) == same
+        assert torch.allclose(seen, field.density(x, torch.full((60,), 2 * spread, device=device))[0])
+    assert field.fused_render(x, direction, SampleLattice(torch.full((8,), 255, dtype=torch.uint8), 4, 1, 0.1), 0, 0) is None

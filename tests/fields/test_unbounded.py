@@ -13,7 +13,7 @@ from torch import nn
 from nerfcore.fields.base import FIELDS
 from nerfcore.fields.unbounded import FAR, UnboundedField, contract, from_bounded, to_bounded
 from nerfcore.renderer.model import Model
-from nerfcore.training.loss import proposal_loss
+from nerfcore.training.loss import placed_loss
 from nerfcore.types import Rays
 from tests.analytic import Ball, model_of
 
@@ -109,7 +109,7 @@ def test_samples_go_where_the_density_is(backend, device):
     inner, outer = (0.5 - 0.25 / (2 * distance) for distance in (8, 16))
     field.proposals = nn.ModuleList([Shell(inner, outer)] * 2)
     direction = torch.tensor([[0.0, 0.0, 1.0]], device=device)
-    samples = field.place_samples(torch.full((1, 3), 0.5, device=device), direction)
+    samples, _ = field.place_samples(torch.full((1, 3), 0.5, device=device), direction)
     at_its_face = (samples.t_end > 7.5) & (samples.t_start < 9)
     assert at_its_face.sum() > 0.6 * len(samples)
 
@@ -182,7 +182,7 @@ def test_gradients_reach_every_parameter(backend, device):
     field = small(backend).to(device)
     origin, direction, jitter = (x.to(device) for x in rays(200))
     truth = torch.rand(200, 3, device=device)
-    loss, samples, weights, gradients = proposal_loss(field, origin, direction, jitter, truth, backend)
+    loss, samples, weights, gradients = placed_loss(field, origin, direction, jitter, torch.zeros_like(truth), truth, backend)
     assert set(gradients) == {name for name, _ in field.named_parameters()}
     assert all(g.isfinite().all() and g.any() for g in gradients.values())
     assert math.isfinite(loss) and len(weights) == len(samples) == 200 * field.num_samples[-1]

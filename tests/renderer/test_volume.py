@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nerfcore.ops.composite import STOP_BELOW
+from nerfcore.ops.composite import STOP_BELOW, mean_stop, median_distance
 from nerfcore.ops.occupancy import occupancy_pack
 from nerfcore.renderer import volume
-from nerfcore.renderer.volume import Marching, render_rays, render_samples, sample_rays
+from nerfcore.renderer.volume import Marching, render_rays, render_samples, sample_positions, sample_rays
 from tests.analytic import Ball, Blob, full_grid
 
 ONE_BOX = Marching.for_cascades(1)
@@ -101,10 +101,14 @@ def test_passes_add_up_to_one_pass(backend, device, peak, cascades, max_samples,
     grid.bits = grid.bits.to(device)
     lattice = Marching.for_cascades(cascades).lattice(grid, max_samples=max_samples)
     samples = sample_rays(origin, direction, lattice, backend=backend)
-    rgb, opacity, distance, weights = render_samples(field, origin, direction, samples, backend=backend)
+    rgb, opacity, _, weights = render_samples(field, origin, direction, samples, backend=backend)
+    sigma = Blob.density(field, sample_positions(origin, direction, samples, samples.ray_indices))[0]
+    stops = samples.t_start + mean_stop(sigma, samples.t_end - samples.t_start)
+    distance = torch.zeros_like(opacity).index_add_(0, samples.ray_indices, weights * stops)
+    median = median_distance(sigma, samples)
     one_pass = field.calls.pop()
     picture = render_rays(field, origin, direction, lattice, backend=backend)
-    for ours, whole in zip(picture, (rgb, opacity, distance), strict=False):
+    for ours, whole in zip(picture, (rgb, opacity, distance, median), strict=False):
         assert torch.allclose(ours, whole, rtol=0, atol=5e-6)
     assert len(field.calls) > 8 and max(field.calls) == field.calls[0]
     assert int((weights > 0).sum()) <= sum(field.calls) <= one_pass
@@ -193,11 +197,44 @@ def test_samples_lie_in_the_box_beyond_near_in_every_cascade():
 def test_normals_face_outward_and_come_from_where_the_ray_ends():
     field = Blob(peak=400.0)
     origin, direction = rays_into_the_box()
-    _, opacity, distance, normal = render_rays(field, origin, direction, ONE_BOX.lattice(full_grid()), normals=True)
+    _, opacity, distance, _, normal = render_rays(field, origin, direction, ONE_BOX.lattice(full_grid()), normals=True)
     hit = opacity > 0.99
     x = origin + direction * distance[:, None]
     expected = torch.nn.functional.normalize(x - torch.tensor(field.config["center"]), dim=-1)
     assert hit.sum() > 10 and (normal * expected).sum(-1)[hit].min() > 0.995
+
+
+@pytest.mark.parametrize("density", [8.0, 40.0, 1e4])
+def test_mean_and_median_of_where_light_is_stopped(density):
+    """In a ball of constant density, of radius 1/4: both follow from where a ray comes in and goes out, but for the half
+    of a step by which samples miss its surface."""
+    field, (origin, direction) = Ball(density=density), rays_into_the_box()
+    _, opacity, distance, median, _ = render_rays(field, origin, direction, ONE_BOX.lattice(full_grid()))
+    origin, direction = origin.double(), direction.double()
+    along = -((origin - 0.5) * direction).sum(1)
+    half_chord = (0.25**2 - (origin - 0.5 + along[:, None] * direction).square().sum(1)).clamp(min=0).sqrt()
+    through, half_step = -torch.expm1(-density * 2 * half_chord), 0.5 * ONE_BOX.step + 1e-5
+    mean = along - half_chord + 1 / density - 2 * half_chord * (1 - through) / through
+    clear = half_chord > 0.05  # grazing rays gain and lose a large share of their chord
+    behind = volume.SPENT * 6 / density  # of where a ray ends, six mean free paths deep
+    assert clear.sum() > 10 and ((distance / opacity - mean)[clear].abs() < half_step + behind).all()
+    stopped = clear & (through > 0.6)
+    assert (median[clear & (through < 0.4)] == 0).all() and stopped.any()
+    assert ((median - (along - half_chord + math.log(2) / density))[stopped].abs() < half_step).all()
+
+
+def test_the_median_is_that_of_a_fine_integral():
+    """Of a smooth density, by a hundred thousand steps in float64."""
+    field, (origin, direction) = Blob(peak=30.0), rays_into_the_box(40)
+    *_, median, _ = render_rays(field, origin, direction, ONE_BOX.lattice(full_grid()))
+    t = torch.linspace(0, 3, 100_001, dtype=torch.float64)
+    for o, d, found in zip(origin.double(), direction.double(), median, strict=True):
+        x = o + t[:, None] * d
+        sigma = field.density(x)[0] * ((x >= 0) & (x <= 1)).all(1)
+        depth = torch.cumulative_trapezoid(sigma, t)
+        there = torch.searchsorted(depth, math.log(2)).item()
+        if abs(depth[-1] - math.log(2)) > 0.01:
+            assert found == 0 if there == len(depth) else abs(t[there].item() - found) < 0.5 * ONE_BOX.step
 
 
 def test_light_is_noted_in_front_of_the_surface_only():
@@ -217,5 +254,5 @@ def test_no_rays_and_no_samples():
     rgb, opacity, *_ = render_samples(Blob(), nothing, nothing, samples)
     assert rgb.shape == (0, 3) and opacity.shape == (0,)
     away = torch.full((2, 3), 5.0), torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
-    rgb, opacity, distance, normal = render_rays(Blob(), *away, ONE_BOX.lattice(full_grid()), normals=True)
-    assert not rgb.any() and not opacity.any() and not distance.any() and not normal.any()
+    for value in render_rays(Blob(), *away, ONE_BOX.lattice(full_grid()), normals=True):
+        assert not value.any()

@@ -1,12 +1,13 @@
 """TrainConfig: defaults · budgets · bad values in words · through YAML and back."""
 
 from dataclasses import asdict
+from typing import get_args
 
 import pytest
 import yaml
 
 from nerfcore.errors import NerfcoreError
-from nerfcore.training.config import FIELD_PRESETS, TrainConfig
+from nerfcore.training.config import Preset, TrainConfig
 
 
 def test_five_minutes_unless_told_otherwise():
@@ -39,7 +40,7 @@ def test_bad_values_are_told_in_words(settings, message):
         TrainConfig(**settings)
 
 
-@pytest.mark.parametrize("preset", FIELD_PRESETS)
+@pytest.mark.parametrize("preset", get_args(Preset))
 def test_survives_yaml(preset):
     config = TrainConfig(steps=7, box=(0, 0, 0, 1, 1, 1), preset=preset, seed=3, field_config=dict(log2_table=9))
     assert TrainConfig(**yaml.safe_load(yaml.safe_dump(asdict(config)))) == config

@@ -16,7 +16,7 @@ from nerfcore.ops.composite import composite
 from nerfcore.synthetic import trace
 from nerfcore.training import trainer as trainer_module
 from nerfcore.training.config import TrainConfig
-from nerfcore.training.loss import DepthTerm, proposal_loss, stopped_elsewhere
+from nerfcore.training.loss import DepthTerm, placed_loss, stopped_elsewhere
 from nerfcore.training.trainer import Trainer
 from nerfcore.types import Samples
 
@@ -152,10 +152,10 @@ def test_it_works_without_bounds(few_views):
     field.initialise(torch.Generator().manual_seed(0))
     origin = torch.tensor([[0.5, 0.5, 0.5]]).repeat(8, 1)
     direction = torch.nn.functional.normalize(torch.randn(8, 3, generator=torch.Generator().manual_seed(1)), dim=-1)
-    batch = field, origin, direction, torch.full((8,), 0.5), torch.full((8, 3), 0.5)
-    *_, plain = proposal_loss(*batch)
-    *_, guided = proposal_loss(*batch, depth=DepthTerm(torch.full((8,), 2.0), 1.0))
-    *_, unknown = proposal_loss(*batch, depth=DepthTerm(torch.zeros(8), 1.0))
+    batch = field, origin, direction, torch.full((8,), 0.5), torch.zeros(8, 3), torch.full((8, 3), 0.5)
+    *_, plain = placed_loss(*batch)
+    *_, guided = placed_loss(*batch, depth=DepthTerm(torch.full((8,), 2.0), 1.0))
+    *_, unknown = placed_loss(*batch, depth=DepthTerm(torch.zeros(8), 1.0))
     name = "inner.table"
     assert torch.equal(plain[name], unknown[name]) and not torch.equal(plain[name], guided[name])
 

@@ -111,8 +111,8 @@ def test_resume_must_learn_the_same(scene, tmp_path, name, kind):
 
 
 def test_unknown_field_is_told_in_words(scene):
-    with pytest.raises(NerfcoreError, match="there is no field 'nerf'"):
-        nerfcore.train(scene, steps=1, field="nerf", **SMALL)
+    with pytest.raises(NerfcoreError, match="there is no field 'nerve'"):
+        nerfcore.train(scene, steps=1, field="nerve", **SMALL)
 
 
 @pytest.mark.usefixtures("restless")

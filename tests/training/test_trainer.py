@@ -260,8 +260,8 @@ def test_what_cannot_be_traced_is_named_all_the_same(scene, monkeypatch):
 
 
 def test_an_unknown_field_and_a_bad_option_are_told(scene):
-    with pytest.raises(NerfcoreError, match="there is no field 'nerf'; choose ngp"):
-        Trainer(scene, dataclasses.replace(SMALL, field="nerf"))
+    with pytest.raises(NerfcoreError, match="there is no field 'nerve'; choose "):
+        Trainer(scene, dataclasses.replace(SMALL, field="nerve"))
     assert Trainer(scene, dataclasses.replace(SMALL, field_config=dict(log2_table=9))).field.config["log2_table"] == 9
 
 
