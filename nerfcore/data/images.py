@@ -16,6 +16,11 @@ def read_image(path: Path) -> np.ndarray:
         image = iio.imread(path, plugin="pillow")
     except Exception as error:  # decoders raise whatever they like at broken files
         raise SceneError(f"{path}: cannot be read as an image; replace it or remove its frame") from error
+    return to_8_bits(image, path)
+
+
+def to_8_bits(image: np.ndarray, path: Path) -> np.ndarray:
+    """[H, W, 3 or 4] uint8, of pixels as a file at ``path`` has them: grey becomes RGB, 16 bits become 8."""
     if image.ndim == 2:
         image = image[:, :, None]
     if image.dtype == np.uint16:

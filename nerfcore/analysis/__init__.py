@@ -1,0 +1,1 @@
+"""What networks can learn, and how fast: kernels, spectra."""
