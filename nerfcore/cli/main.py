@@ -11,10 +11,12 @@ import tyro
 from nerfcore.cli.bench import Bench
 from nerfcore.cli.build import Build
 from nerfcore.cli.check import Check
+from nerfcore.cli.compare import Compare
 from nerfcore.cli.convert import Convert
 from nerfcore.cli.doctor import Doctor
 from nerfcore.cli.evaluate import Eval
 from nerfcore.cli.export import Export
+from nerfcore.cli.locate import Locate
 from nerfcore.cli.options import INTERRUPTED
 from nerfcore.cli.process import Process
 from nerfcore.cli.render import Render
@@ -32,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
         try:
             command = tyro.cli(
-                Train | Process | Check | View | Eval | Render | Export | Convert | Build | Doctor | Bench,
+                Train | Process | Check | View | Eval | Render | Export | Locate | Compare | Convert | Build | Doctor
+                | Bench,
                 prog="nerfcore", args=argv,
                 description="Trains radiance fields on photographs, and shows, renders, scores and exports them.",
                 config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff),

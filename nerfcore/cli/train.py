@@ -7,24 +7,35 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, Suppress
 
 from nerfcore.cli.options import INTERRUPTED, Backend, Device, ScenePath, Serves
+from nerfcore.errors import NerfcoreError
 from nerfcore.training.config import TrainConfig
+
+OF_A_FILE = {
+    "image": ("picture", "nerfcore.training.picture", "train_picture"),
+    "sdf": ("mesh", "nerfcore.applications.distance", "train_distance"),
+}
+"""Fields that are of a file: of what, and what trains them."""
+
+OPTIONS_OF_A_FILE = "field", "minutes", "steps", "seed", "device", "backend"
 
 
 @dataclass(frozen=True)
 class Train(TrainConfig):
-    """Trains a field on photographs, scores it on held-out views and leaves a run folder.
+    """Trains a field on photographs, scores it on held-out views and leaves a run folder; or one on a picture or mesh.
 
     Without a scene it takes the built-in one. Ctrl-C saves what there is.
     """
 
     scene: Positional[ScenePath] = None
-    """Folder of a capture: instant-ngp, nerfstudio, Blender, COLMAP, LLFF, NeuS, Polycam or Record3D."""
+    """Folder of a capture: instant-ngp, nerfstudio, Blender, COLMAP, LLFF, NeuS, Polycam or Record3D; with --field
+    image a picture, with --field sdf a mesh."""
     out: Path | None = None
     """Run folder; default: runs/ and the scene's name."""
     device: Device = "auto"
@@ -57,6 +68,8 @@ class Train(TrainConfig):
             print(yaml.safe_dump(dict(scene=scene, out=str(out), **settings), sort_keys=False), end="")
             return 0
 
+        if self.field in OF_A_FILE:
+            return self._fit_file(out)
         if not self.view:
             return self._train(out, settings)
         import nerfcore.viewer.server  # noqa: F401  says what is missing before anything is loaded
@@ -95,6 +108,36 @@ class Train(TrainConfig):
             nerfcore.export_mesh(run.model, out / "mesh.glb")
         self._summary(run.metrics, out)
         return 0
+
+    def _fit_file(self, out: Path) -> int:
+        """A picture or a mesh in the place of a scene."""
+        from nerfcore.cli.console import TrainingDisplay, duration, print_table
+
+        what, home, name = OF_A_FILE[self.field]
+        if self.scene is None:
+            raise NerfcoreError(f"the field {self.field} is of a {what}; give its file")
+        if unknown := [option for option in self.changed() if option not in OPTIONS_OF_A_FILE]:
+            raise NerfcoreError(f"the field {self.field} knows no {', '.join(unknown)}; leave that out")
+        with TrainingDisplay() as display:
+            settings = {option: getattr(self, option) for option in OPTIONS_OF_A_FILE[1:]}
+            run = getattr(import_module(home), name)(self.scene, out, on_progress=display, **settings)
+        if not run.metrics:
+            print(f"Saved at step {display.last.step} in {out}")
+            return INTERRUPTED
+        shown = "psnr", "ssim", "iou", "surface_error"
+        files = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+        print_table([
+            *((score, f"{run.metrics[score]:.5g}") for score in shown if score in run.metrics),
+            ("time", f"{duration(run.metrics['train_seconds'])}, {run.metrics['steps']} steps"),
+            ("files", f"{out}: {', '.join(files)}"),
+        ])
+        return 0
+
+    def changed(self) -> list[str]:
+        """Names of the settings that are not what they are without options."""
+        names = (field.name for field in dataclasses.fields(TrainConfig))
+        default = Train()
+        return [name for name in names if getattr(self, name) != getattr(default, name)]
 
     def resuming(self, out: Path) -> str:
         """The command line that goes on with this run."""
