@@ -94,15 +94,15 @@ def training_step(size: Size, arm: str) -> Callable[[], int]:
         jitter, truth, touched = torch.rand(size.rays), torch.rand(size.rays, 3), 0
         if arm == "kernel":
             rays_per_chunk = max(CHUNK_SAMPLES // size.per_ray, 1)
-            _, samples, _, density, color = ngp_loss(
+            _, samples, _, gradients = ngp_loss(
                 field.networks(), origin, direction, lattice, black, truth, gradient, jitter, 0.0,
                 rays_per_chunk=rays_per_chunk, backend=backend,
             )
             assert len(samples) == size.samples
             touched = int(gradient.touched.count_nonzero()) if count else 0
-            named = {f"density_mlp.{i}": g for i, g in enumerate(density)} | {"table": gradient}
+            named = {f"density_mlp.{i}": g for i, g in enumerate(gradients.density)} | {"table": gradient}
             optimizer.begin_step(1e-2)
-            optimizer.step(named | {f"color_mlp.{i}": g for i, g in enumerate(color)})
+            optimizer.step(named | {f"color_mlp.{i}": g for i, g in enumerate(gradients.color)})
         else:
             start = ((torch.arange(size.per_ray) + jitter[:, None]) * step_length).view(-1)
             samples = Samples(start, start + step_length, offsets)

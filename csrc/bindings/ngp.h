@@ -34,8 +34,8 @@ inline NgpRays ngp_rays(const Tensor& origin, const Tensor& direction, const std
           max_samples};
 }
 
-// Returns the loss, the samples that light reached (t_start, t_end, ray_offsets, weights), and the gradients of `density` and of
-// `color`; adds to grad_table.
+// Returns the loss, the samples that light reached (t_start, t_end, ray_offsets, weights), and the gradients of `background`, `truth`,
+// `density` and `color`; adds to grad_table.
 inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density, at::TensorList color, at::ArrayRef<double> scale,
                                     at::IntArrayRef resolution, at::IntArrayRef offset, int64_t sh_degree, double max_log_density,
                                     const Tensor& origin, const Tensor& direction, const std::optional<Tensor>& jitter, const Tensor& bits,
@@ -53,7 +53,7 @@ inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density,
     t_end = at::empty_like(t_start), weight = at::empty_like(t_start);
     return NgpSamples{t_start.data_ptr<float>(), t_end.data_ptr<float>(), weight.data_ptr<float>()};
   };
-  std::vector<Tensor> grads;
+  std::vector<Tensor> grads{at::empty_like(background), at::empty_like(truth)};
   std::vector<float*> pointers[2];
   const at::TensorList networks[2] = {density, color};
   for (int n = 0; n < 2; ++n)
@@ -65,7 +65,8 @@ inline std::vector<Tensor> ngp_loss(const Tensor& table, at::TensorList density,
                                 max_samples);
   ngp_loss_cpu(NgpLoss{ngp_field(table, density, color, scale, resolution, offset, sh_degree, max_log_density), rays, rays_per_chunk, float(full_from),
                        background.const_data_ptr<float>(), truth.const_data_ptr<float>(), loss.data_ptr<double>(), ray_offsets.data_ptr<int64_t>(),
-                       allocate, pointers[0], pointers[1], grad_table.data_ptr<float>(), touched.data_ptr<uint8_t>()}, num_threads());
+                       allocate, pointers[0], pointers[1], grads[0].data_ptr<float>(), grads[1].data_ptr<float>(), grad_table.data_ptr<float>(),
+                       touched.data_ptr<uint8_t>()}, num_threads());
   std::vector<Tensor> out{loss, t_start, t_end, ray_offsets, weight};
   out.insert(out.end(), grads.begin(), grads.end());
   return out;

@@ -109,6 +109,7 @@ class LossChunk {
         result->error += double(difference) * difference;
         pixel[4 * r + c] = scale * difference;
         grad_opacity -= scale * difference * p->background[i];
+        p->grad_background[i] = scale * difference * (1.0f - pixel[4 * r + 3]), p->grad_truth[i] = -scale * difference;
       }
       pixel[4 * r + 3] = grad_opacity;
     }

@@ -48,6 +48,7 @@ struct NgpLoss {
   int64_t* ray_offsets;     // [R + 1] out
   std::function<NgpSamples(int64_t)> allocate;  // memory for S samples
   std::vector<float*> grad_density, grad_color;  // like the weights, out
+  float *grad_background, *grad_truth;           // [R, 3] out
   float* grad_table;                             // [entries, F] added to
   uint8_t* touched;                              // [entries] set to 1 where grad_table was added to
 };

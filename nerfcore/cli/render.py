@@ -31,6 +31,9 @@ class Render(Hardware, UsesModel):
     """How many training cameras to render; 0 for none."""
     background: Background = "white"
     """What is behind the scene."""
+    appearance: str | None = None
+    """Name of the training photo in whose light the scene is shown, after training with --appearance code; default:
+    in the mean of all."""
 
     def run(self) -> int:
         import nerfcore
@@ -40,6 +43,8 @@ class Render(Hardware, UsesModel):
         if self.path and (self.trajectory or self.frames):
             raise NerfcoreError("--path says which frames there are; leave out --trajectory and --frames")
         model, out = nerfcore.load(self.model, self.device, self.backend), self.out or self.folder() / "render"
+        if self.appearance is not None:
+            model = model.as_in(self.appearance)
         rows = []
         if self.stills:
             with counting("stills") as on_frame:

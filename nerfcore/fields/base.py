@@ -19,7 +19,8 @@ class Field(nn.Module):
 
     ``config`` (attribute): keyword arguments that rebuild the field; a saved model stores it beside the parameters.
     ``surface_density``: of :meth:`sigma` on the surface, where a field knows what that is.
-    ``bounded``: nothing lies outside the box. A field that is not says itself what lies behind everything.
+    ``bounded``: nothing lies outside the box. ``has_sky``: it says itself what lies behind everything.
+    ``code_features``: numbers of the appearance of a photograph that :meth:`color` and the sky take; 0: none.
     ``marches``: rays march through the occupied cells of the box. A field that does not places their samples itself,
     ``samples_per_ray`` of each.
     ``presets``: its sizes by name, as the constructor takes them; the smaller, the faster a step and the sooner its
@@ -30,6 +31,8 @@ class Field(nn.Module):
     config: dict
     surface_density: float | None = None
     bounded = True
+    has_sky = False
+    code_features: int = 0
     marches = True
     samples_per_ray: int
     presets: Mapping[str, dict] = {"fast": {}, "default": {}, "best": {}}
@@ -51,8 +54,8 @@ class Field(nn.Module):
         raise NotImplementedError
 
     def sky(self, direction: Tensor) -> Tensor:
-        """Of a field that is not bounded: colour [R, 3] of what light meets that nothing has held up, infinitely far
-        along unit directions [R, 3]."""
+        """Of a field that has one: colour [R, 3] of what light meets that nothing has held up, infinitely far along
+        unit directions [R, 3]. One that has appearances also takes code [R, code_features], as :meth:`color` does."""
         raise NotImplementedError
 
     def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +78,9 @@ class Field(nn.Module):
     def color(self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None) -> Tensor:
         """Colour [N, 3] in [0, 1] seen along ``direction``.
 
-        direction: unit, [N, 3], or [R, 3] with ``ray_indices`` [N] that names the ray of each point.
+        direction: unit, [N, 3], or [R, 3] with ``ray_indices`` [N] that names the ray of each point. A field that has
+        appearances also takes code, which is to direction what another number of features is to 3: of the photograph
+        that sees it so, None for the mean of all.
         """
         raise NotImplementedError
 
@@ -87,8 +92,9 @@ class Field(nn.Module):
 
         Box rays, jitter [R], background, truth [R, 3]; expected_samples: about how many samples these rays will have;
         full_from: see :func:`~nerfcore.ops.composite.fade_gradients`.
-        Returns the loss, the samples that light reached, their weights [S], and the gradient of every parameter by
-        name, equal to what :func:`~nerfcore.renderer.volume.render_samples` and autograd give.
+        Returns the loss, the samples that light reached, their weights [S], and, by name, the gradient of every
+        parameter, and of background and truth where they require one, equal to what
+        :func:`~nerfcore.renderer.volume.render_samples` and autograd give.
         """
         return None
 

@@ -106,11 +106,20 @@ class NGPField(Field):
             return super().sigma(x)
         return ngp_density(self.networks(), x, self.backend)
 
-    def color(self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None) -> Tensor:
-        code = spherical_harmonics(direction, self.sh_degree, backend=self.backend)
+    @property
+    def code_features(self) -> int:
+        return self.sh_degree**2
+
+    def color(
+        self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None, code: Tensor | None = None
+    ) -> Tensor:
+        """The code of an appearance is added to that of the direction: it shifts what the network's first layer gets,
+        as numbers of its own would, and the network is none the larger."""
+        seen = spherical_harmonics(direction, self.sh_degree, backend=self.backend)
+        seen = seen if code is None else seen + code
         if ray_indices is not None:
-            code = code.index_select(0, ray_indices)
-        return mlp(torch.cat((embedding, code), 1), list(self.color_mlp), "sigmoid", self.precision, self.backend)
+            seen = seen.index_select(0, ray_indices)
+        return mlp(torch.cat((embedding, seen), 1), list(self.color_mlp), "sigmoid", self.precision, self.backend)
 
     def fused_loss(self, origin, direction, lattice, jitter, background, truth, expected_samples, full_from=0.0):
         if self.antialias or not has_ngp_kernel(self.table, self.backend):
@@ -120,12 +129,14 @@ class NGPField(Field):
             for tensor in (self.grad_table.values, self.stored_table().detach()):
                 use_huge_pages(tensor)
         rays_per_chunk = min(max(len(origin) * CHUNK_SAMPLES // expected_samples, 16), MAX_CHUNK_RAYS)
-        loss, samples, weights, density, color = ngp_loss(
+        loss, samples, weights, found = ngp_loss(
             self.networks(), origin, direction, lattice, background, truth, self.grad_table, jitter,
             rays_per_chunk=rays_per_chunk, full_from=full_from, backend=self.backend,
         )
-        gradients = {f"density_mlp.{i}": g for i, g in enumerate(density)}
-        gradients |= {f"color_mlp.{i}": g for i, g in enumerate(color)}
+        gradients = {"background": found.background} if background.requires_grad else {}
+        gradients |= {"truth": found.truth} if truth.requires_grad else {}
+        gradients |= {f"density_mlp.{i}": g for i, g in enumerate(found.density)}
+        gradients |= {f"color_mlp.{i}": g for i, g in enumerate(found.color)}
         return loss, samples, weights, gradients | {"table": self.grad_table}
 
     def hold_back(self, gradients, detail):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from nerfcore.fields.base import Field, field_named, register_field
+from nerfcore.fields._around import FieldAround
+from nerfcore.fields.base import register_field
 from nerfcore.fields.ngp import MAX_LOG_DENSITY, draw, matrices
 from nerfcore.ops.composite import composite
 from nerfcore.ops.distortion import distortion
@@ -16,9 +16,8 @@ from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.interlevel import interlevel
 from nerfcore.ops.mlp import mlp
 from nerfcore.ops.pdf import sample_pdf
-from nerfcore.types import Samples, TouchedGradient
+from nerfcore.types import Samples
 
-Gradient = TypeVar("Gradient", Tensor, TouchedGradient)
 FAR = 1000.0  # where rays end, in sides of the core
 EVEN_SHARE = 0.1
 """Of the samples of a round, spread evenly: space that a proposal has given up is looked at again."""
@@ -75,7 +74,7 @@ class Proposal(nn.Module):
 
 
 @register_field("unbounded")
-class UnboundedField(Field):
+class UnboundedField(FieldAround):
     """Any other field in contracted space, with proposals that say where rays have their samples.
 
     inner, inner_config: the field that is contracted. core, middle: side and middle of the cube that keeps its shape,
@@ -101,13 +100,12 @@ class UnboundedField(Field):
         proposal_finest: Sequence[int] = (128, 512),
         backend: str = "auto",
     ):
-        super().__init__()
+        super().__init__(inner, inner_config, backend)
         if len(proposal_finest) != len(num_samples) - 1 or min(num_samples) < 2:
             raise ValueError(
                 f"every round but the last has a proposal, and every round at least 2 samples a ray, got "
                 f"num_samples={list(num_samples)}, proposal_finest={list(proposal_finest)}"
             )
-        self.inner = field_named(inner)(**(inner_config or {}), backend=backend)
         self.config = dict(
             inner=inner, inner_config=self.inner.config, core=core, middle=list(middle), near=near,
             num_samples=list(num_samples), proposal_finest=list(proposal_finest),
@@ -139,12 +137,12 @@ class UnboundedField(Field):
         x = (x - self.middle) / self.core + 0.5
         return contract(x), 0.5 / self.core / reach(x).squeeze(1).square()
 
-    def color(self, embedding: Tensor, direction: Tensor, ray_indices: Tensor | None = None) -> Tensor:
-        return self.inner.color(embedding, direction, ray_indices)
+    def color(self, embedding, direction, ray_indices=None, **code):
+        return self.inner.color(embedding, direction, ray_indices, **code)
 
-    def sky(self, direction: Tensor) -> Tensor:
+    def sky(self, direction, **code):
         _, embedding = self.inner.density(0.5 + 0.5 * direction / direction.abs().amax(-1, keepdim=True))
-        return self.inner.color(embedding, direction)
+        return self.inner.color(embedding, direction, **code)
 
     def place_samples(self, origin, direction, jitter=None):
         samples, proposed = self.propose(origin, direction, jitter)
@@ -190,30 +188,8 @@ class UnboundedField(Field):
         x, per_unit = self._contracted((origin[:, None] + t * direction[:, None]).view(-1, 3))
         return composite(proposal(x) * per_unit, torch.zeros_like(x), samples, backend=self.backend)[3]
 
-    # What training asks of the inner field, whose parameters have "inner." before their names.
-
-    def rate(self, name):
-        return self.inner.rate(name.removeprefix("inner.")) if name.startswith("inner.") else 1.0
-
-    @property
-    def tables(self):
-        return tuple(f"inner.{name}" for name in self.inner.tables)
-
-    def adding_to(self, gradients):
-        return self.inner.adding_to(_of_inner(gradients))
-
-    def regularise(self, gradients, generator):
-        self.inner.regularise(_of_inner(gradients), generator)
-
     def grow(self, fraction, seen):
         return self.inner.grow(fraction, lambda: ((self._contracted(x)[0], weights) for x, weights in seen()))
 
-    def most_bytes(self):
-        return self.inner.most_bytes() + sum(p.nbytes for p in self.proposals.parameters())
-
     def step_bytes(self, samples, max_samples_per_ray, threads):
         return super().step_bytes(samples * sum(self.num_samples) // self.num_samples[-1], max_samples_per_ray, threads)
-
-
-def _of_inner(gradients: Mapping[str, Gradient]) -> dict[str, Gradient]:
-    return {name.removeprefix("inner."): g for name, g in gradients.items() if name.startswith("inner.")}

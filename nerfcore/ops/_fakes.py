@@ -147,7 +147,8 @@ def _(
     samples = get_ctx().new_dynamic_size()
     per_sample = [origin.new_empty(samples) for _ in range(3)]  # t_start, t_end, weight
     ray_offsets = origin.new_empty(origin.shape[0] + 1, dtype=torch.int64)
-    loss, grads = origin.new_empty((), dtype=torch.float64), [torch.empty_like(w) for w in (*density, *color)]
+    loss = origin.new_empty((), dtype=torch.float64)
+    grads = [torch.empty_like(given) for given in (background, truth, *density, *color)]
     return [loss, *per_sample[:2], ray_offsets, per_sample[2], *grads]
 
 

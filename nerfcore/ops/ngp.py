@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,11 +38,21 @@ class NgpNetworks:
     max_log_density: float
 
 
+class NgpGradients(NamedTuple):
+    """Of a loss, in what :func:`ngp_loss` takes: the matrices of both networks, and what rays are drawn on and compared
+    with, [R, 3] both."""
+
+    background: Tensor
+    truth: Tensor
+    density: list[Tensor]
+    color: list[Tensor]
+
+
 def ngp_loss(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, background: Tensor, truth: Tensor,
     grad_table: TouchedGradient, jitter: Tensor | None = None, stop_below: float = STOP_BELOW,
     rays_per_chunk: int = 64, full_from: float = 0.0, backend: str = "auto",
-) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
+) -> tuple[Tensor, Samples, Tensor, NgpGradients]:
     """Renders box rays over a background, compares them with the truth, and differentiates: marching, forward and
     backward pass at once, without the large tensors between the operations of which it consists.
 
@@ -49,8 +60,8 @@ def ngp_loss(
     :func:`~nerfcore.ops.composite.composite`. origin, direction (unit), background, truth: [R, 3]; jitter [R] as in
     :func:`~nerfcore.ops.march.march_rays`.
 
-    Returns loss (a scalar), the samples that light reached and their weights [S], and the gradients of
-    ``networks.density`` and ``networks.color``; the gradient of the table is added to ``grad_table``. A ray is marched
+    Returns loss (a scalar), the samples that light reached and their weights [S], and the gradients of the networks,
+    the background and the truth; the gradient of the table is added to ``grad_table``. A ray is marched
     a few samples at a time, so that little is computed behind its end. rays_per_chunk: rays that are worked on
     together; best where they have about a thousand samples. full_from: distance from which on samples have their whole
     gradient, see :func:`~nerfcore.ops.composite.fade_gradients`. Float32 on the CPU; the same bits for any number of
@@ -69,12 +80,14 @@ def ngp_loss(
         raise ValueError(f"rays_per_chunk must be at least 1, got {rays_per_chunk}")
     if not has_ngp_kernel(networks.density[0], backend):
         return ngp_loss_reference(networks, *rays[:2], lattice, *rays[2:], grad_table, jitter, stop_below, full_from)
-    loss, t_start, t_end, ray_offsets, weights, *grads = torch.ops.nerfcore.ngp_loss(
+    loss, t_start, t_end, ray_offsets, weights, of_background, of_truth, *grads = torch.ops.nerfcore.ngp_loss(
         *_arguments(networks), *rays[:2], jitter, *_lattice_arguments(lattice), stop_below, lattice.max_samples,
         rays_per_chunk, full_from, *rays[2:], grad_table.values, grad_table.touched,
     )
     samples = Samples(t_start, t_end, ray_offsets)
-    return loss.to(torch.float32), samples, weights, grads[: len(networks.density)], grads[len(networks.density) :]
+    depth = len(networks.density)
+    gradients = NgpGradients(of_background, of_truth, grads[:depth], grads[depth:])
+    return loss.to(torch.float32), samples, weights, gradients
 
 
 def ngp_loss_bytes(networks: NgpNetworks, samples: int, chunk_samples: int, threads: int) -> int:
@@ -182,11 +195,13 @@ def _matrices(name: str, weights: Sequence[Tensor], width: int, like: Tensor) ->
 def ngp_loss_reference(
     networks: NgpNetworks, origin: Tensor, direction: Tensor, lattice: SampleLattice, background: Tensor, truth: Tensor,
     grad_table: TouchedGradient, jitter: Tensor | None, stop_below: float, full_from: float,
-) -> tuple[Tensor, Samples, Tensor, list[Tensor], list[Tensor]]:
+) -> tuple[Tensor, Samples, Tensor, NgpGradients]:
     """The same from the references of the operations, by automatic differentiation."""
     table = networks.table.to(networks.density[0].dtype)
     table, *matrices = (t.detach().requires_grad_() for t in (table, *networks.density, *networks.color))
-    density, color = matrices[: len(networks.density)], matrices[len(networks.density) :]
+    background, truth = (given.detach().requires_grad_() for given in (background, truth))
+    depth = len(networks.density)
+    density, color = matrices[:depth], matrices[depth:]
     samples = _samples_reference(origin, direction, lattice, jitter)
     sigma, rgb = _field_reference(
         replace(networks, table=table, density=density, color=color), origin, direction, samples
@@ -194,10 +209,10 @@ def ngp_loss_reference(
     sigma, rgb = (fade_gradients(values, samples, full_from) for values in (sigma, rgb))
     rgb, opacity, _, weights = composite_reference(sigma, rgb, samples, stop_below)
     loss = torch.nn.functional.mse_loss(rgb + (1 - opacity[:, None]) * background, truth)
-    gradient, *grads = torch.autograd.grad(loss, [table, *matrices])
+    gradient, of_background, of_truth, *grads = torch.autograd.grad(loss, [table, background, truth, *matrices])
     grad_table.values.add_(gradient)
     grad_table.touched[(gradient != 0).any(1)] = 1
-    return loss.detach(), samples, weights.detach(), grads[: len(density)], grads[len(density) :]
+    return loss.detach(), samples, weights.detach(), NgpGradients(of_background, of_truth, grads[:depth], grads[depth:])
 
 
 @torch.no_grad()

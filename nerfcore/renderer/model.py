@@ -10,9 +10,10 @@ from torch import Tensor
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.data.scene import SceneTransform
+from nerfcore.errors import NerfcoreError
 from nerfcore.fields import Field, field_named
 from nerfcore.renderer.occupancy import OccupancyGrid
-from nerfcore.renderer.volume import SHOWS, SPENT, Marching, render_rays
+from nerfcore.renderer.volume import SHOWS, SPENT, Marching, in_appearance, render_rays
 from nerfcore.types import Rays, Render
 
 RAYS_PER_CHUNK = 1 << 18
@@ -25,7 +26,9 @@ class Model:
     """What training leaves behind and ``model.nerf`` holds. All inputs and outputs are in the user's world.
 
     transform: the similarity from the world to the box; cameras: (name, Camera, pose) of the training views;
-    header: provenance (version, scene, seed, …), JSON-able.
+    header: provenance (version, scene, seed, …), JSON-able. codes [N, K]: of the appearances of the training views,
+    where these were learned; code [K]: of the one in which pictures show the field, None for the mean, see
+    :meth:`as_in`.
     """
 
     def __init__(
@@ -37,9 +40,27 @@ class Model:
         cameras: list[tuple[str, Camera, Tensor]],
         header: dict,
         backend: str = "auto",
+        codes: Tensor | None = None,
+        code: Tensor | None = None,
     ):
         self.field, self.occupancy, self.marching, self.transform = field, occupancy, marching, transform
         self.cameras, self.header, self.backend = cameras, header, backend
+        self.codes, self.code = codes, code
+
+    def in_appearance(self, code: Tensor | None) -> Model:
+        """The same field, shown in the appearance of a code [K], or in the mean one."""
+        same = self.field, self.occupancy, self.marching, self.transform, self.cameras, self.header, self.backend
+        return Model(*same, self.codes, code)
+
+    def as_in(self, name: str) -> Model:
+        """The same field, shown in the light and the colours of the training photograph of this name. Raises
+        NerfcoreError where there is no such photograph, or no appearance was learned."""
+        if self.codes is None:
+            raise NerfcoreError("the model knows no appearances of photographs; train it with --appearance code")
+        names = [given for given, _, _ in self.cameras]
+        if name not in names:
+            raise NerfcoreError(f"no training photograph is called {name!r}; there are {', '.join(names[:5])}, …")
+        return self.in_appearance(self.codes[names.index(name)])
 
     @property
     def device(self) -> torch.device:
@@ -54,7 +75,7 @@ class Model:
         self, rays: Rays, background: str | tuple[float, float, float] = "white", normals: bool = False
     ) -> Render:
         """Renders any world rays, in chunks and without gradients, over the stated background ("white", "black" or
-        RGB), which a field that is not bounded covers by its sky."""
+        RGB), which a field that has a sky covers by it."""
         color = torch.tensor(background_rgb(background), device=self.device)
         parts = []
         for start in range(0, max(len(rays), 1), RAYS_PER_CHUNK):
@@ -64,7 +85,7 @@ class Model:
             distance = torch.where(opacity > 0, distance / opacity.clamp(min=1e-10), 0) / self.transform.scale
             spent = opacity > 1 - SPENT  # what a spent ray meets no more looks like what it met
             rgb, opacity = torch.where(spent[:, None], rgb / opacity[:, None], rgb), torch.where(spent, 1.0, opacity)
-            behind = color if self.field.bounded else self._sky(chunk.direction)
+            behind = self._sky(chunk.direction) if self.field.has_sky else color
             rgb = rgb + (1 - opacity[:, None]) * behind
             median = median / self.transform.scale
             parts.append((rgb, opacity, distance, distance * chunk.z_scale, normal, median))
@@ -75,18 +96,24 @@ class Model:
         self, origin: Tensor, direction: Tensor, spread: Tensor, normals: bool
     ) -> tuple[Tensor | None, ...]:
         lattice = self.marching.lattice(self.occupancy)
-        if not normals and (fused := self.field.fused_render(origin, direction, lattice, SHOWS, SPENT)) is not None:
+        fuses = not normals and self.code is None
+        if fuses and (fused := self.field.fused_render(origin, direction, lattice, SHOWS, SPENT)) is not None:
             return *fused, None
         num_rays = MODULAR_RAYS[origin.device.type]
         parts = [
-            render_rays(self.field, o, d, lattice, normals, self.backend, s)
+            render_rays(self.field, o, d, lattice, normals, self.backend, s, self._code_of(o))
             for o, d, s in zip(*(of_rays.split(num_rays) for of_rays in (origin, direction, spread)), strict=True)
         ]
         return _concatenate(parts)
 
     @torch.no_grad()
     def _sky(self, direction: Tensor) -> Tensor:
-        return torch.cat([self.field.sky(part) for part in direction.split(MODULAR_RAYS[direction.device.type])])
+        parts = direction.split(MODULAR_RAYS[direction.device.type])
+        return torch.cat([self.field.sky(part, **in_appearance(self._code_of(part))) for part in parts])
+
+    def _code_of(self, rows: Tensor) -> Tensor | None:
+        """The appearance's code for so many rows [N, ...]."""
+        return None if self.code is None else self.code.to(rows).expand(len(rows), -1)
 
     def render_image(
         self,
@@ -135,7 +162,8 @@ class Model:
         out = torch.empty_like(points)
         for part in _chunks(len(points)):
             _, embedding = self.field.density(self.transform.to_box(points[part]).to(self.device))
-            out[part] = self.field.color(embedding, direction[part].to(self.device)).to(out)
+            of_points = in_appearance(self._code_of(embedding))
+            out[part] = self.field.color(embedding, direction[part].to(self.device), **of_points).to(out)
         return out
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
@@ -143,6 +171,7 @@ class Model:
         tensors = {f"field.{k}": v for k, v in self.field.state_dict().items()} | {
             "occupancy.bits": self.occupancy.bits
         }
+        tensors |= {} if self.codes is None else {"appearance.codes": self.codes}
         tensors["camera.poses"] = torch.zeros(len(self.cameras), 3, 4)
         for target, (_, _, pose) in zip(tensors["camera.poses"], self.cameras, strict=True):
             target.copy_(pose)
@@ -178,6 +207,7 @@ class Model:
             views,
             description["header"],
             backend,
+            tensors.get("appearance.codes"),
         )
 
 

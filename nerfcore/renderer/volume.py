@@ -85,16 +85,23 @@ def render_samples(
     backend: str = "auto",
     full_from: float = 0.0,
     spread: Tensor | None = None,
+    code: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Colour [R, 3] without background, opacity [R], distance [R] (weighted sum) and weights [S] of sampled rays;
     differentiable in the field's parameters. full_from: see :func:`~nerfcore.ops.composite.fade_gradients`. spread [R]:
-    of the rays, see :class:`~nerfcore.types.Rays`."""
+    of the rays, see :class:`~nerfcore.types.Rays`. code [R, K]: of the appearances in which rays see the field, see
+    :meth:`~nerfcore.fields.base.Field.color`."""
     ray = samples.ray_indices
     x = sample_positions(origin, direction, samples, ray)
     sigma, embedding = field.density_along(x, direction, ray, samples, spread)
-    rgb = field.color(embedding, direction, ray)
+    rgb = field.color(embedding, direction, ray, **in_appearance(code))
     sigma, rgb = (fade_gradients(values, samples, full_from) for values in (sigma, rgb))
     return composite(sigma, rgb, samples, backend=backend)
+
+
+def in_appearance(code: Tensor | None) -> dict[str, Tensor]:
+    """What a field's :meth:`~nerfcore.fields.base.Field.color` and sky take besides, if there is a code at all."""
+    return {} if code is None else {"code": code}
 
 
 def sample_positions(origin: Tensor, direction: Tensor, samples: Samples, ray_indices: Tensor) -> Tensor:
@@ -113,6 +120,7 @@ def render_rays(
     normals: bool = False,
     backend: str = "auto",
     spread: Tensor | None = None,
+    code: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
     """The same for pictures: little is computed behind surfaces, colours and normals only where they show.
 
@@ -148,7 +156,8 @@ def render_rays(
         shown = _repeated(shows, num_shown)
         ray, weight = ray.index_select(0, shown), weight.index_select(0, shown)
         shown_weight.index_add_(0, ray, weight)
-        rgb = field.color(embedding.index_select(0, shown), direction.index_select(0, ray))
+        of_ray = in_appearance(None if code is None else code.index_select(0, ray))
+        rgb = field.color(embedding.index_select(0, shown), direction.index_select(0, ray), **of_ray)
         color.index_add_(0, ray, weight[:, None] * rgb)
         if normals:
             normal.index_add_(0, ray, weight[:, None] * field.normal(x.index_select(0, shown)))

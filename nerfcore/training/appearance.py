@@ -56,6 +56,24 @@ class PhotoAppearance(nn.Module):
         return (z_scale.clamp(min=LEAST_COSINE) ** (UNIT * self.falloff[image]))[:, None]
 
 
+class PhotoCodes(nn.Module):
+    """What photographs [N] show otherwise than their mean: numbers [N, K] that the field itself sees beside the
+    direction (the latent embedding of Martin-Brualla et al. 2021, NeRF in the Wild, section 4.1), at first 0.
+
+    So light may differ here and not there, as shadows and lamps do, which no map of all colours of a photograph tells.
+    The mean over all photographs is taken out: code 0 is the mean appearance. anchored: as in PhotoAppearance.
+    """
+
+    def __init__(self, images: int, features: int, anchored: bool = False):
+        super().__init__()
+        self.anchored = anchored
+        self.code = nn.Parameter(torch.zeros(images, features))
+
+    def codes(self) -> Tensor:
+        """[N, K], as a field's :meth:`~nerfcore.fields.base.Field.color` takes them."""
+        return UNIT * (self.code if self.anchored else self.code - self.code.mean(0))
+
+
 def _mapped(logarithms: Tensor, colour: Tensor, image: Tensor) -> Tensor:
     """Colours [R, 3] after the maps of images [R]."""
     if logarithms.ndim == 2:

@@ -12,7 +12,7 @@ from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.poses import rotation_angle, rotation_exp
 from nerfcore.data.scene import Frame, SceneTransform, Split
 from nerfcore.errors import SceneError
-from nerfcore.training.appearance import PhotoAppearance
+from nerfcore.training.appearance import PhotoAppearance, PhotoCodes
 from nerfcore.training.config import Appearance, Refine
 from nerfcore.training.optimizer import Adam, CautiousAdam
 from nerfcore.training.schedule import cosine_decay
@@ -57,8 +57,9 @@ class CameraRefinement(nn.Module):
     intrinsics [K, 3], where wanted, for each distinct camera of the split: the logarithm of a factor to its focal
     lengths, and a shift of its centre, right and down, in focal lengths.
 
-    appearance, where wanted: how the colours of each picture differ, see :class:`PhotoAppearance`. The field has the
-    mean appearance, in which held-out views are judged.
+    appearance, where wanted: how the colours of each picture differ, see :class:`PhotoAppearance`, or, of a field that
+    takes ``code_features`` of them, the numbers of :class:`PhotoCodes`. The field has the mean appearance, in which
+    held-out views are judged.
 
     Photographs do not tell where a capture as a whole is: of all motions, a common similarity (seven numbers, to first
     order) is taken out, so that field and cameras do not drift together; unless these are anchored by a field that
@@ -67,7 +68,7 @@ class CameraRefinement(nn.Module):
 
     def __init__(
         self, split: Split, transform: SceneTransform, refine: Refine = "poses", appearance: Appearance = "none",
-        anchored: bool = False, device: str = "cpu", backend: str = "auto",
+        anchored: bool = False, code_features: int = 0, device: str = "cpu", backend: str = "auto",
     ):
         super().__init__()
         self.frames, self.transform = split.frames, transform
@@ -88,11 +89,15 @@ class CameraRefinement(nn.Module):
         images = len(self.frames)
         self.motion = nn.Parameter(torch.zeros(images, 6)) if refine != "none" else None
         self.intrinsics = nn.Parameter(torch.zeros(len(cameras), 3)) if refine == "cameras" else None
-        self.appearance = PhotoAppearance(images, appearance, anchored) if appearance != "none" else None
+        self.appearance = self.coding = None
+        if appearance == "code":
+            self.coding = PhotoCodes(images, code_features, anchored)
+        elif appearance != "none":
+            self.appearance = PhotoAppearance(images, appearance, anchored)
         self.to(device)
         self.named = dict(self.named_parameters(prefix="cameras"))
-        light = {name: p for name, p in self.named.items() if "appearance" in name}
-        moving = {name: p for name, p in self.named.items() if name not in light}
+        moving = {name: p for name, p in self.named.items() if name in ("cameras.motion", "cameras.intrinsics")}
+        light = {name: p for name, p in self.named.items() if name not in moving}
         kinds = (Adam if anchored else CautiousAdam, moving), (Adam, light)
         self.optimizers = [kind(parameters.items(), backend) for kind, parameters in kinds if parameters]
         self.are_right: bool | None = None  # until it is decided
@@ -137,6 +142,10 @@ class CameraRefinement(nn.Module):
     def in_field(self, colour: Tensor, rays: Rays, image: Tensor) -> Tensor:
         """Colours [R, 3] of pictures [R] in the mean appearance; differentiable."""
         return colour if self.appearance is None else self.appearance.in_field(colour, rays.z_scale, image)
+
+    def codes(self) -> Tensor | None:
+        """[N, K]: of all pictures' appearances, where the field sees them; differentiable."""
+        return None if self.coding is None else self.coding.codes()
 
     @torch.no_grad()
     def as_photographed(self, picture: Tensor, background: Tensor, transparent: Tensor, number: int) -> Tensor:

@@ -12,10 +12,10 @@ from nerfcore.errors import NerfcoreError
 Preset = Literal["fast", "default", "best"]
 TableStorage = Literal["float32", "float16", "bfloat16"]
 Refine = Literal["none", "poses", "cameras"]
-Appearance = Literal["none", "exposure", "affine"]
+Appearance = Literal["none", "exposure", "affine", "code"]
 Precision = Literal["float32", "tf32", "bf16", "fp16"]
 Bounds = Literal["auto", "box", "contracted"]
-Behind = Literal["random", "white", "black"]
+Behind = Literal["random", "white", "black", "learned"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,14 @@ class TrainConfig:
     box: tuple[float, float, float, float, float, float] | None = None
     scale: float = 1.0  # makes the box so many times as large, given or not
     # what lies behind a box: colours drawn anew in every step, before which only what is there can match photos, or the
-    # plain one that photos of an object show; contracted space ends at a sky that it learns
+    # plain one that photos of an object show; or a sphere that is learned, which contracted space has anyway
     background: Behind = "random"
     table_storage: TableStorage = "float32"  # what hash tables are read in; the parameters stay float32
     precision: Precision = "float32"  # what a GPU multiplies networks in; the parameters, and a CPU, stay float32
     refine: Refine = "none"  # what of the given cameras is corrected while training: poses, or intrinsics as well
     # how the colours of each photograph differ is learned: by its exposure, for cameras set to automatic, or by an
-    # affine map and a fall-off to the edges, for changing light, white balance and vignettes as well
+    # affine map and a fall-off to the edges, for changing light, white balance and vignettes as well; or by a code that
+    # the field sees, for other light here than there: shadows, lamps, times of day
     appearance: Appearance = "none"
     depth_weight: float = 0.1  # of depth maps, where training views have them, beside the photographs; 0 = unused
     memory: float | None = None  # GiB for photographs, default half of what is free; more are drawn from a pool on disk
@@ -72,7 +73,7 @@ class TrainConfig:
         for name, kinds in ((name, get_args(kind)) for name, kind in choices.items()):
             if getattr(self, name) not in kinds:
                 raise NerfcoreError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
-        if self.bounds == "contracted" and self.background != "random":
+        if self.bounds == "contracted" and self.background not in ("random", "learned"):
             raise NerfcoreError(f"contracted space has its own sky; train before {self.background} with bounds box")
         if self.box is not None:
             object.__setattr__(self, "box", tuple(map(float, self.box)))

@@ -56,20 +56,22 @@ def evaluate(
     """
     if background is None:
         trained_on = model.header.get("config", {}).get("background", "random")
-        background = "white" if trained_on == "random" else trained_on
+        background = "white" if trained_on in ("random", "learned") else trained_on
     split, frames = (scene.test, _followed(model, scene)) if isinstance(scene, Scene) else (scene, scene.frames)
     settled = _settled(model, replace(split, frames=frames)) if settle and frames else None
+    codes = None
     if settled is not None:
-        frames = settled.corrected_frames()
+        frames, codes = settled.corrected_frames(), settled.codes()
     color, meter = torch.tensor(background_rgb(background)), FloaterMeter(model)
     pictures, per_image, floaters = [], [], []
     for i, frame in enumerate(frames):
         truth = split.image(i)
         truth = over(color.expand_as(truth[..., :3]), truth)
-        render = model.render_image(frame.camera, frame.pose, background)
+        seen = model if codes is None else model.in_appearance(codes[i])
+        render = seen.render_image(frame.camera, frame.pose, background)
         prediction = render["rgb"]
         if settled is not None:
-            transparent = (1 - render["opacity"]) * model.field.bounded
+            transparent = (1 - render["opacity"]) * (not model.field.has_sky)
             prediction = settled.as_photographed(prediction, color, transparent, i)
         prediction = prediction.clamp(0, 1)
         ignored = split.ignored(i)
@@ -137,7 +139,8 @@ def _settled(model: Model, split: Views) -> CameraRefinement:
     pixels = PixelSampler(split, model.device, model.transform)
     appearance = model.header.get("config", {}).get("appearance", "none")
     cameras = CameraRefinement(
-        split, model.transform, appearance=appearance, anchored=True, device=model.device, backend=model.backend
+        split, model.transform, appearance=appearance, anchored=True, code_features=model.field.code_features,
+        device=model.device, backend=model.backend,
     )
     generator, lattice = torch.Generator(model.device).manual_seed(0), model.marching.lattice(model.occupancy)
     for step in range(SETTLE_STEPS):
@@ -148,10 +151,12 @@ def _settled(model: Model, split: Views) -> CameraRefinement:
         background = torch.stack(background, dim=-1)
         truth = over(background, pixel)
         background, truth = (cameras.in_field(colour, rays, image) for colour in (background, truth))
+        code = None if (codes := cameras.codes()) is None else codes.index_select(0, image)
         *_, gradients = modular_loss(
-            model.field, rays.origin, rays.direction, lattice, jitter, background, truth, backend=model.backend
+            model.field, rays.origin, rays.direction, lattice, jitter, background, truth, backend=model.backend,
+            code=code,
         )
-        of_rays = dict(origin=rays.origin, direction=rays.direction, background=background, truth=truth)
+        of_rays = dict(origin=rays.origin, direction=rays.direction, background=background, truth=truth, code=code)
         cameras.step(of_rays, gradients)
     pixels.close()
     return cameras

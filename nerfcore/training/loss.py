@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.fields import Field
-from nerfcore.renderer.volume import render_samples, sample_rays
+from nerfcore.renderer.volume import in_appearance, render_samples, sample_rays
 from nerfcore.types import SampleLattice, Samples, TouchedGradient
 
 
@@ -17,51 +17,55 @@ def photometric_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
     truth: Tensor, expected_samples: int, capacity: int | None = None, backend: str = "auto",
     depth: DepthTerm | None = None, full_from: float = 0.0, spread: Tensor | None = None,
-    touched: Mapping[str, TouchedGradient] | None = None,
+    touched: Mapping[str, TouchedGradient] | None = None, code: Tensor | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor | TouchedGradient]]:
     """Mean squared error of box rays [R] rendered over ``background`` [R, 3] against ``truth`` [R, 3].
 
     expected_samples: about how many samples the rays will have. capacity: room for so many samples, and no wait for a
     GPU (see :func:`~nerfcore.ops.march.march_rays`); rays that do not fit do not count. Returns the loss, the samples
-    that were looked at, their weights [S], and the gradient of each parameter by name; also that
-    of "origin", "direction", "background" and "truth" where these require one, which no fused step gives. depth: a term
-    that the gradients, but not the loss that is returned, have besides; no fused step has it. full_from: samples
-    of a field that marches and that are nearer to their camera have less of their gradient, see
+    that were looked at, their weights [S], and the gradient of each parameter by name; also that of "background" and
+    "truth", and of "origin" and "direction", which no fused step gives, where these require one. depth: a term that the
+    gradients, but not the loss that is returned, have besides; no fused step has it. full_from: samples of a field that
+    marches and that are nearer to their camera have less of their gradient, see
     :func:`~nerfcore.ops.composite.fade_gradients`. spread [R]: of the rays, see :class:`~nerfcore.types.Rays`. touched:
     of the field's tables, added to and returned where the step is not fused, see
-    :meth:`~nerfcore.fields.base.Field.adding_to`.
+    :meth:`~nerfcore.fields.base.Field.adding_to`. code [R, K]: of the appearances of the photographs, whose gradient is
+    returned as well if it requires one; no fused step takes it.
     """
     batch = origin, direction, lattice, jitter, background, truth
-    fits_alone = depth is None and not any(given.requires_grad for given in (origin, direction, background, truth))
+    fits_alone = depth is None and code is None and not (origin.requires_grad or direction.requires_grad)
     if fits_alone and (fused := field.fused_loss(*batch, expected_samples, full_from)) is not None:
         return fused
     with field.adding_to(touched or {}):
-        loss, samples, weights, gradients = modular_loss(field, *batch, capacity, backend, depth, full_from, spread)
+        loss, samples, weights, gradients = modular_loss(
+            field, *batch, capacity, backend, depth, full_from, spread, code
+        )
     return loss, samples, weights, gradients | (touched or {})
 
 
 def modular_loss(
     field: Field, origin: Tensor, direction: Tensor, lattice: SampleLattice, jitter: Tensor, background: Tensor,
     truth: Tensor, capacity: int | None = None, backend: str = "auto", depth: DepthTerm | None = None,
-    full_from: float = 0.0, spread: Tensor | None = None,
+    full_from: float = 0.0, spread: Tensor | None = None, code: Tensor | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same, operation by operation."""
     rays = origin, direction
     if not field.marches:
-        return placed_loss(field, *rays, jitter, background, truth, backend, depth, spread)
+        return placed_loss(field, *rays, jitter, background, truth, backend, depth, spread, code)
     samples = sample_rays(*rays, lattice, jitter, capacity, backend)
-    rgb, opacity, _, weights = render_samples(field, *rays, samples, backend, full_from, spread)
-    error = (rgb + (1 - opacity[:, None]) * background - truth).square().mean(1)
+    rgb, opacity, _, weights = render_samples(field, *rays, samples, backend, full_from, spread, code)
+    behind = _behind(field, direction, background, code)
+    error = (rgb + (1 - opacity[:, None]) * behind - truth).square().mean(1)
     if capacity is not None:
         error = error * samples.complete * (len(error) / samples.complete.sum().clamp(min=1))
     loss, guided = error.mean(), 0.0 if depth is None else depth(weights, samples)
-    gradients = _gradients(loss + guided, field, origin=origin, direction=direction, background=background, truth=truth)
-    return loss.detach(), samples, weights.detach(), gradients
+    of_rays = dict(origin=origin, direction=direction, background=background, truth=truth, code=code)
+    return loss.detach(), samples, weights.detach(), _gradients(loss + guided, field, of_rays)
 
 
 def placed_loss(
     field: Field, origin: Tensor, direction: Tensor, jitter: Tensor, background: Tensor, truth: Tensor,
-    backend: str = "auto", depth: DepthTerm | None = None, spread: Tensor | None = None,
+    backend: str = "auto", depth: DepthTerm | None = None, spread: Tensor | None = None, code: Tensor | None = None,
 ) -> tuple[Tensor, Samples, Tensor, dict[str, Tensor]]:
     """The same for a field that places its samples itself, whose gradients are also of what teaches it to.
 
@@ -69,15 +73,13 @@ def placed_loss(
     all that is not opaque yet to be so, and cameras would be walled in by what only they see.
     """
     samples, proposed = field.place_samples(origin, direction, jitter)
-    rgb, opacity, _, weights = render_samples(field, origin, direction, samples, backend, spread=spread)
-    behind = background if field.bounded else field.sky(direction)
+    rgb, opacity, _, weights = render_samples(field, origin, direction, samples, backend, spread=spread, code=code)
+    behind = _behind(field, direction, background, code)
     loss = (rgb + (1 - opacity[:, None]) * behind - truth).square().mean()
     taught = field.proposal_loss(proposed, weights, behind, truth, backend)
     guided = 0.0 if depth is None else depth(weights, samples)
-    of_rays = dict(origin=origin, direction=direction, truth=truth)
-    if field.bounded:
-        of_rays["background"] = background
-    return loss.detach(), samples, weights.detach(), _gradients(loss + taught + guided, field, **of_rays)
+    of_rays = dict(origin=origin, direction=direction, background=background, truth=truth, code=code)
+    return loss.detach(), samples, weights.detach(), _gradients(loss + taught + guided, field, of_rays)
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,16 @@ def over(background: Tensor, pixel: Tensor) -> Tensor:
     return pixel if pixel.shape[-1] == 3 else torch.lerp(background, pixel[..., :3], pixel[..., 3:])
 
 
-def _gradients(loss: Tensor, field: Field, **of_rays: Tensor) -> dict[str, Tensor]:
-    """Of the loss, in each parameter of the field and in what of the rays requires it, by name."""
+def _behind(field: Field, direction: Tensor, background: Tensor, code: Tensor | None) -> Tensor:
+    """[R, 3]: what rays see that nothing holds up."""
+    return field.sky(direction, **in_appearance(code)) if field.has_sky else background
+
+
+def _gradients(loss: Tensor, field: Field, of_rays: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Of the loss, in each parameter of the field and in what of the rays requires it, by name. Nothing hangs on the
+    background where a field has a sky."""
     wanted = dict(field.named_parameters())
-    wanted |= {name: given for name, given in of_rays.items() if given.requires_grad}
+    wanted |= {name: given for name, given in of_rays.items() if given is not None and given.requires_grad}
+    if field.has_sky:
+        wanted.pop("background", None)
     return dict(zip(wanted, torch.autograd.grad(loss, wanted.values()), strict=True))

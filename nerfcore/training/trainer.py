@@ -20,6 +20,8 @@ from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
 from nerfcore.errors import NerfcoreError
 from nerfcore.fields import Field, field_named
+from nerfcore.fields._around import FieldAround
+from nerfcore.fields.backdrop import BackdropField
 from nerfcore.fields.unbounded import UnboundedField
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
@@ -112,7 +114,8 @@ class Trainer:
         self.cameras = None
         if config.refine != "none" or config.appearance != "none":
             self.cameras = CameraRefinement(
-                scene.train, scene.transform, config.refine, config.appearance, device=device, backend=config.backend
+                scene.train, scene.transform, config.refine, config.appearance,
+                code_features=self.field.code_features, device=device, backend=config.backend,
             )
         centres = scene.transform.to_box(scene.camera_centres())
         self.full_from = FULL_FROM * (centres - 0.5).norm(dim=-1).median().item()
@@ -143,16 +146,25 @@ class Trainer:
         kind = field_named(config.field)
         if not issubclass(kind, Field):
             raise NerfcoreError(f"the field {config.field!r} is not of a scene, but of what else it is given")
-        if not kind.bounded:
-            raise NerfcoreError(f"the field {config.field!r} is made of another one; name that, with bounds contracted")
+        if issubclass(kind, FieldAround):
+            raise NerfcoreError(
+                f"the field {config.field!r} is made of another one; name that, "
+                "with bounds contracted or background learned"
+            )
+        if config.background == "learned" and self.scene.has_alpha:
+            raise NerfcoreError("photographs with alpha show nothing behind the scene; train with background random")
         has_end = config.box is not None or config.background != "random"
         bounds = "box" if config.bounds == "auto" and has_end else config.bounds
         core = core_of(self.scene) if is_contracted(self.scene, bounds) else None
         shape = constructor_arguments(kind, config, finest_resolution(self.scene, core))
         if core is not None:
             field = UnboundedField(config.field, shape, core.side, core.middle, core.near, backend=config.backend)
+        elif config.background == "learned":
+            field = BackdropField(config.field, shape, backend=config.backend)
         else:
             field = kind(**shape, backend=config.backend)
+        if config.appearance == "code" and not field.code_features:
+            raise NerfcoreError(f"the field {config.field!r} takes no code of appearances; choose exposure or affine")
         field.initialise(torch.Generator().manual_seed(config.seed))
         return field.to(self.device)
 
@@ -196,15 +208,17 @@ class Trainer:
             jitter, background = self._random(num_rays), self._background(num_rays)
             lattice = self.marching.lattice(self.occupancy, stride, self._most_samples_per_ray(num_rays))
             # the same background behind picture and prediction: only what is really there can match a random one
-            truth = over(background, pixel)
+            truth, code = over(background, pixel), None
             if self.cameras is not None:
                 with torch.set_grad_enabled(detail is not None):
                     rays = self.cameras(rays, image)
                     background, truth = (self.cameras.in_field(c, rays, image) for c in (background, truth))
+                    if (codes := self.cameras.codes()) is not None:
+                        code = codes.index_select(0, image)
             batch = self.field, rays.origin, rays.direction, lattice, jitter, background, truth
             loss, samples, weights, gradients = photometric_loss(
                 *batch, self.samples_per_step, self.capacity, config.backend, depth, self.full_from, rays.spread,
-                self.touched,
+                self.touched, code,
             )
             self.loss.copy_(loss)
             if self.capacity is None:  # else looking would be waiting
@@ -212,8 +226,9 @@ class Trainer:
             self.field.regularise(gradients, self.generator)
             if detail is not None:
                 of_rays = dict(origin=rays.origin, direction=rays.direction, background=background, truth=truth)
-                self.cameras.step(of_rays, gradients)
-                self.field.hold_back(gradients, detail)
+                self.cameras.step(of_rays | {"code": code}, gradients)
+                if detail < 1:
+                    self.field.hold_back(gradients, detail)
             if self.field.marches:
                 self.occupancy.see(rays.origin, rays.direction, samples, weights)
             self.optimizer.step(gradients)
@@ -303,10 +318,13 @@ class Trainer:
 
     def model(self, header: dict) -> Model:
         """The field as it is now, ready to render and to be saved."""
-        frames = self.scene.train.frames if self.cameras is None else self.cameras.corrected_frames()
+        frames, codes = self.scene.train.frames, None
+        if self.cameras is not None:
+            frames, codes = self.cameras.corrected_frames(), self.cameras.codes()
         views = [(f.name, f.camera, f.pose) for f in frames]
         return Model(
-            self.field, self.occupancy, self.marching, self.scene.transform, views, header, self.config.backend
+            self.field, self.occupancy, self.marching, self.scene.transform, views, header, self.config.backend,
+            None if codes is None else codes.detach(),
         )
 
     def close(self) -> None:
@@ -359,7 +377,7 @@ class Trainer:
         return min(SampleLattice.max_samples, self.capacity or MAX_SAMPLES // num_rays)
 
     def _background(self, num_rays: int) -> Tensor:
-        if self.config.background == "random":
+        if self.config.background in ("random", "learned"):
             return self._random(num_rays, 3)
         channels = [torch.full((num_rays,), v, device=self.device) for v in background_rgb(self.config.background)]
         return torch.stack(channels, dim=1)

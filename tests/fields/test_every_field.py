@@ -19,6 +19,7 @@ from nerfcore.types import TouchedGradient
 NAMES = sorted({path.stem for path in Path(fields.__file__).parent.glob("[!_]*.py")} - {"base"})
 HASHED = dict(num_levels=3, features=2, log2_table=10, coarsest=4, finest=32, hidden=16)
 SMALL = {
+    "backdrop": dict(inner="ngp", inner_config=HASHED, num_levels=2, log2_table=8, finest=16, hidden=8),
     "frequency": dict(octaves=3, view_octaves=2, depth=4, width=16),
     "nerf": dict(num_samples=(8, 8), octaves=3, view_octaves=2, depth=4, width=16),
     "neus": HASHED,
@@ -114,6 +115,8 @@ def test_points_outside_the_box_have_values_too(name, backend, device):
 def loss_of(field: Field, x: torch.Tensor) -> torch.Tensor:
     density, color = look(field, x)
     loss = density.log1p().sum() + (color * torch.tensor([1.0, -0.5, 2.0]).to(x)).sum()
+    if field.has_sky:
+        loss = loss + field.sky(directions(len(x)).to(x)).square().sum()
     if not field.marches:
         _, proposed = field.place_samples(torch.full((len(x), 3), 0.5).to(x), directions(len(x)).to(x))
         learned = (t for t in tree_leaves(proposed) if isinstance(t, torch.Tensor) and t.requires_grad)

@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from nerfcore.ops.hash_grid import HashGridLevels
 from nerfcore.ops.ngp import NgpNetworks, ngp_density, ngp_loss, ngp_render
@@ -63,9 +64,11 @@ def loss_of(nets, rays, gradient, backend, grid=None, **options):
 def run(shape, opaque, dtype, backend, rays=400, **options):
     nets = networks(shape, opaque, dtype)
     grad_table = TouchedGradient.zeros_like(nets.table)
-    loss, samples, weights, density, color = loss_of(nets, batch(rays, dtype), grad_table, backend, **options)
+    loss, samples, weights, gradients = loss_of(nets, batch(rays, dtype), grad_table, backend, **options)
     opacity = weights.new_zeros(rays).index_add(0, samples.ray_indices, weights)
-    named = {f"density[{i}]": g for i, g in enumerate(density)} | {f"color[{i}]": g for i, g in enumerate(color)}
+    named = {"background": gradients.background, "truth": gradients.truth}
+    for network in ("density", "color"):
+        named |= {f"{network}[{i}]": g for i, g in enumerate(getattr(gradients, network))}
     return dict(loss=loss, opacity=opacity, table=grad_table.values, **named), grad_table.touched, samples, weights
 
 
@@ -116,10 +119,13 @@ def test_a_hit_by_hand(backend):
     away = torch.tensor([[0.5, 0.5, 0.5], [3.0, 0.5, 0.5]]), torch.tensor([[1.0, 0, 0]] * 2), None
     background, truth = torch.tensor([[0.0] * 3, [1.0] * 3]), torch.tensor([[1.0] * 3, [0.25] * 3])
     gradient = TouchedGradient.zeros_like(nets.table)
-    loss, samples, weights, _, _ = loss_of(nets, (*away, background, truth), gradient, backend, full)
+    loss, samples, weights, gradients = loss_of(nets, (*away, background, truth), gradient, backend, full)
     opacity = 1 - torch.exp(torch.tensor(-0.5)).item()
     assert samples.ray_offsets.tolist() == [0, 32, 32] and weights.sum().item() == pytest.approx(opacity, rel=1e-6)
     assert loss.item() == pytest.approx(((1 - opacity / 2) ** 2 + 0.75**2) / 2, rel=1e-6)
+    of_rendered = torch.tensor([[opacity / 2 - 1] * 3, [0.75] * 3]) / 3
+    assert torch.allclose(gradients.truth, -of_rendered)
+    assert torch.allclose(gradients.background, torch.tensor([[1 - opacity], [1.0]]) * of_rendered)
 
 
 def test_gradients_add_up_in_the_table(kernel_backend):
@@ -156,9 +162,9 @@ def test_no_rays_and_no_samples(kernel_backend, rays):
     nets, gradient = networks(), TouchedGradient.zeros_like(networks().table)
     away = torch.full((rays, 3), 5.0), torch.tensor([[1.0, 0, 0]]).expand(rays, 3), torch.rand(rays)
     background, truth = torch.rand(2, rays, 3)
-    loss, samples, weights, density, color = loss_of(nets, (*away, background, truth), gradient, kernel_backend)
+    loss, samples, weights, gradients = loss_of(nets, (*away, background, truth), gradient, kernel_backend)
     assert len(samples) == len(weights) == 0 and len(samples.ray_offsets) == rays + 1
-    assert not gradient.values.any() and not any(g.any() for g in [*density, *color])
+    assert not gradient.values.any() and not any(g.any() for g in [*gradients.density, *gradients.color])
     if rays:
         assert loss.item() == pytest.approx(((background - truth) ** 2).mean().item(), rel=1e-6)
 
@@ -167,10 +173,10 @@ def test_a_ray_that_is_not_finite_has_no_samples(kernel_backend):
     """It counts as a miss: its pixel is the background, and no other ray changes."""
     nets, gradient = networks(), TouchedGradient.zeros_like(networks().table)
     rays = batch()
-    _, samples, expected, _, _ = loss_of(nets, rays, gradient, kernel_backend)
+    _, samples, expected, _ = loss_of(nets, rays, gradient, kernel_backend)
     rays[0] = rays[0].clone()
     rays[0][7] = float("nan")
-    loss, spoilt, weights, _, _ = loss_of(nets, rays, gradient, kernel_backend)
+    loss, spoilt, weights, _ = loss_of(nets, rays, gradient, kernel_backend)
     assert torch.isfinite(loss) and spoilt.ray_offsets.diff()[7] == 0
     assert torch.equal(weights, expected[samples.ray_indices != 7])
 
@@ -223,8 +229,8 @@ def test_a_half_table_is_its_rounded_values(kernel_backend, shape, half):
     pictures = [ngp_render(n, *rays[:2], lattice(), backend=kernel_backend) for n in (stored, rounded)]
     densities = [ngp_density(n, rays[0], backend=kernel_backend) for n in (stored, rounded)]
     assert torch.equal(losses[0][0], losses[1][0]) and torch.equal(losses[0][2], losses[1][2])
-    for networks_of in (3, 4):
-        assert all(torch.equal(a, b) for a, b in zip(losses[0][networks_of], losses[1][networks_of], strict=True))
+    stored, rounded = (tree_leaves(loss[3]) for loss in losses)
+    assert all(torch.equal(a, b) for a, b in zip(stored, rounded, strict=True))
     assert torch.equal(gradients[0].values, gradients[1].values) and gradients[0].values.any()
     assert all(torch.equal(a, b) for a, b in zip(*pictures, strict=True)) and torch.equal(*densities)
 

@@ -1,20 +1,21 @@
 """PhotoAppearance: maps of known form · inverses · colour casts and vignettes are found again · held-out photographs'
-appearances settle."""
+appearances settle. PhotoCodes: light that changes here and not there · a model shown in a photograph's light."""
 
 import dataclasses
-from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
 import nerfcore
-from nerfcore.cameras import Camera
+from nerfcore.cameras import Camera, camera_rays
 from nerfcore.data.scene import Split, to_unit
+from nerfcore.errors import NerfcoreError
+from nerfcore.synthetic.builtin import trace
 from nerfcore.training import cameras as cameras_module
 from nerfcore.training import evaluate as evaluate_module
-from nerfcore.training.appearance import UNIT, PhotoAppearance
-from nerfcore.training.config import Appearance, TrainConfig
+from nerfcore.training.appearance import UNIT, PhotoAppearance, PhotoCodes
+from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
 from nerfcore.training.trainer import Trainer
 
@@ -113,7 +114,8 @@ def test_photographs_of_changing_light_make_one_field():
     """It is sharper where their exposures, or their maps, are learned than where they are taken as they are."""
     scene = nerfcore.load_scene(downscale=8)
     tints = dataclasses.replace(scene, train=tinted(scene.train, 1))
-    none, exposure, affine = (sharpness(trained(tints, appearance=kind), scene) for kind in get_args(Appearance))
+    kinds = "none", "exposure", "affine"
+    none, exposure, affine = (sharpness(trained(tints, appearance=kind), scene) for kind in kinds)
     assert exposure > none + 0.7 and affine > none + 0.9
 
 
@@ -130,3 +132,54 @@ def test_held_out_photographs_settle_in_their_own_light(monkeypatch):
     )
     assert after["settled"] and not before["settled"]
     assert best["psnr"] > after["psnr"] > before["psnr"] + 1.5
+
+
+def half_lit(split: Split) -> Split:
+    """In every second photograph a third of the light falls on what lies at x > 0; elsewhere nothing changes."""
+    pixels = to_unit(split.pixels)
+    for i, frame in enumerate(split.frames[::2]):
+        rows = slice(*split.offsets[2 * i : 2 * i + 2].tolist())
+        rays = camera_rays(frame.camera, frame.pose)
+        place = rays.origin + trace(rays).distance[:, None] * rays.direction
+        pixels[rows, :3] *= torch.where(place[:, :1] > 0, 1 / 3, 1.0)
+    return dataclasses.replace(split, pixels=(255 * pixels).round().byte())
+
+
+def test_codes_tell_light_that_changes_here_and_not_there(monkeypatch):
+    """Seen from one place, what changed is dark in the light of one photograph and not of another; all else is alike."""
+    monkeypatch.setattr(cameras_module, "FIRST_RATE", 5e-3)
+    monkeypatch.setattr(evaluate_module, "SETTLE_STEPS", 60)
+    monkeypatch.setattr(evaluate_module, "SETTLE_RAYS", 1024)
+    scene = nerfcore.load_scene(downscale=8)
+    lit = dataclasses.replace(scene, train=half_lit(scene.train), test=half_lit(scene.test))
+    model = trained(lit, appearance="code").model(dict(config=dict(appearance="code")))
+    few, count = lit.test, 4
+    few = dataclasses.replace(few, frames=few.frames[:count], offsets=few.offsets[: count + 1], pixels=few.pixels[: few.offsets[count]])
+    before, after = (evaluate(model, few, settle=settle).metrics["psnr"] for settle in (False, True))
+    assert after > before + 1.5
+    model = nerfcore.Model.from_state(*model.state())
+    (dark_name, camera, pose), (light_name, _, _) = model.cameras[:2]
+    dark, light = (model.as_in(name).render_image(camera, pose)["rgb"] for name in (dark_name, light_name))
+    rays = camera_rays(camera, pose)
+    truth = trace(rays)
+    place, solid = rays.origin + truth.distance[:, None] * rays.direction, truth.opacity > 0.5
+    ratio = (dark.view(-1, 3) / light.view(-1, 3)).mean(1)
+    assert ratio[solid & (place[:, 0] > 0.1)].median() < 0.55 and ratio[solid & (place[:, 0] < -0.1)].median() > 0.85
+    assert not torch.equal(model.render_image(camera, pose)["rgb"], dark)
+    with pytest.raises(NerfcoreError, match="no training photograph is called 'nobody'; there are"):
+        model.as_in("nobody")
+
+
+def test_the_mean_of_codes_is_none():
+    codes = PhotoCodes(5, 3)
+    with torch.no_grad():
+        codes.code.copy_(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
+    assert codes.codes().shape == (5, 3) and codes.codes().mean(0).abs().max() < 1e-6 < codes.codes().abs().max()
+
+
+def test_fields_without_codes_and_models_without_appearances_say_so():
+    scene = nerfcore.load_scene(downscale=8)
+    with pytest.raises(NerfcoreError, match="the field 'triplane' takes no code of appearances"):
+        Trainer(scene, dataclasses.replace(SHORT, field="triplane", appearance="code"))
+    with pytest.raises(NerfcoreError, match="train it with --appearance code"):
+        Trainer(scene, SHORT).model({}).as_in("r_0")
