@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nerfcore
 
-MINUTES, TARGET = 15.0, 29.5  # dB over the held-out views, at 400 x 400 pixels on white
+MINUTES, TARGET = 8.0, 29.5  # of the 15 that are asked for; dB over the held-out views, at 400 x 400 pixels on white
 KEPT = "psnr ssim num_eval_images background steps train_seconds rays_per_second peak_rss_bytes".split()
 
 

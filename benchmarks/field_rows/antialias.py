@@ -12,7 +12,7 @@ import nerfcore
 
 MODULES = ("nerfcore.training.run",)
 TARGET = dict(gain_at_an_eighth=2.0)  # dB
-STEPS, FACTORS = 4000, (1, 2, 4, 8)
+STEPS, FACTORS = 2500, (1, 2, 4, 8)
 
 
 def measure(options) -> dict:

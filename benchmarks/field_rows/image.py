@@ -32,7 +32,7 @@ from ._photographs import photographs
 MODULES = ("nerfcore.training.picture",)
 TARGET = {"psnr": 36.0, "seconds": 60, "share_of_pixel_bytes": 0.25, "gigapixel_bytes": 4 << 30}
 GREY = 1 / 12  # a quarter of one byte a pixel, as a share of three
-GIGAPIXEL, GIGAPIXEL_MINUTES = 1 << 15, 10.0  # pixels on a side
+GIGAPIXEL, GIGAPIXEL_MINUTES = 1 << 15, 4.0  # pixels on a side
 CELLS = (4096, 512, 64, 8)  # pixels of the made picture's noise, octave by octave
 REDUCTIONS, ENLARGE = (2, 4), dict(footprint=2, steps=500, learning_rate=3e-3, size=10.0)  # size: as much as it likes
 ENLARGE_GRID = dict(num_levels=4, log2_table=18, coarsest=32)  # and the finest level with a corner a pixel

@@ -19,7 +19,7 @@ from nerfcore.synthetic.rooms import door_ajar, polished, upward_lamp, view
 
 MODULES = ("nerfcore.applications.radiance_cache", "nerfcore.synthetic.rooms", "nerfcore.data.triangles")
 TARGET = dict(error_ratio=0.5)
-SIDE, SECONDS, CONVERGED_SECONDS, BLOCK = 128, 30.0, 600.0, 16
+SIDE, SECONDS, CONVERGED_SECONDS, BLOCK = 128, 30.0, 240.0, 16
 NEARLY_BLACK = 0.01
 
 

@@ -149,13 +149,20 @@ def train(
     return run
 
 
+OF_NO_SCENE = {"image": "nerfcore.training.picture.load_picture", "sdf": "nerfcore.applications.distance.load_distance"}
+"""What loads the models of fields that are not of a scene."""
+
+
 def load(path: str | Path, device: str = "auto", backend: str = "auto") -> Model:
     """Loads a ``model.nerf``, or the one in a run folder. It needs no data set: ``load(path).render(rays)``.
 
-    Raises ModelError for a missing, damaged or newer file.
+    Raises ModelError for a missing, damaged or newer file, and for the model of a picture or of a mesh, which others
+    load.
     """
     path = Path(path)
     tensors, description = read_tensors(path / "model.nerf" if path.is_dir() else path)
+    if (name := description.get("field")) in OF_NO_SCENE:
+        raise ModelError(f"{path} is not of a scene, its field is {name!r}; load it by {OF_NO_SCENE[name]}")
     try:
         return Model.from_state(tensors, description, pick_device(device), backend)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

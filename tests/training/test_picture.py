@@ -14,7 +14,7 @@ import yaml
 from nerfcore.data.tiles import tile_picture, write_tiles
 from nerfcore.errors import ModelError, NerfcoreError, SceneError
 from nerfcore.training.picture import PictureConfig, PictureTrainer, load_picture, score_picture, train_picture
-from nerfcore.training.run import train
+from nerfcore.training.run import load, train
 
 SMALL = dict(size=2.0, points_per_step=4096, field_config=dict(num_levels=5, log2_table=10, finest=64, hidden=16))
 
@@ -155,3 +155,10 @@ def test_albert_is_learned_quickly(shared_data):
     """The figure itself is a benchmark's; this is that real pictures work, at the size that is asked for."""
     run = train_picture(shared_data / "images" / "albert_srgb.png", steps=60)
     assert run.metrics["psnr"] > 26 and run.metrics["share_of_pixel_bytes"] <= 0.25
+
+
+def test_a_picture_is_no_scene(source, tmp_path):
+    """And the error says what loads it."""
+    train_picture(source, tmp_path / "run", steps=2, **SMALL)
+    with pytest.raises(ModelError, match="'image'; load it by nerfcore.training.picture.load_picture"):
+        load(tmp_path / "run")
