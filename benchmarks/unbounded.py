@@ -2,7 +2,8 @@
 
 Every arm trains for as many steps on the photographs of ``nerfcore.synthetic.unbounded``, whose objects lie out to 100
 times the ring of cameras: contracted, in the box that its files state and that holds the ring, and in boxes so many
-times as large, also before a sphere that is learned. A row is the mean over the seeds, with every run beside it: PSNR over the held-out views.
+times as large, also before a sphere that is learned. A row is the mean over the seeds, with every run beside it: PSNR
+over the held-out views.
 """
 
 from __future__ import annotations

@@ -40,7 +40,30 @@ def main(results: Path = RESULTS, folder: Path = ROOT / "docs") -> None:
         machine = row["machine"]
         parts.append(f"{name}: {row['date']}, torch {row['torch']}, {machine['cpu']}, {machine['threads']} threads, `{row['digest']}`.")
     parts.insert(2, "\n".join(lines))
+    parts[3:3] = side_by_side(results)
     (folder / "fields.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def side_by_side(results: Path) -> list[str]:
+    """The table and the picture of all fields on one scene."""
+    from side_by_side import row_digest
+
+    from nerfcore.applications.compare import table
+
+    path = results / "cpu-side-by-side.json"
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = [row | ({} if row["digest"] == row_digest(row["field"]) else {"field": f"{row['field']} (stale)"}) for row in found["rows"]]
+    machine = found["machine"]
+    return [
+        f"## On the same scene\n\nThe built-in scene, {found['minutes']:g} minutes each, preset {found['preset']}, held-out views on white, by "
+        "`python benchmarks/side_by_side.py --json benchmarks/results/cpu-side-by-side.json --picture docs/fields.png`; "
+        f"{found['date']}, torch {found['torch']}, {machine['cpu']}, {machine['threads']} threads.",
+        table(rows).rstrip(),
+        "![fields side by side](fields.png)\n\nBelow each picture its errors.",
+        "## When and where",
+    ]
 
 
 NOT_SHOWN = "schema date machine torch sources row holds target digest seeds runs".split()

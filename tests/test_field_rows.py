@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +31,19 @@ def test_a_row_is_written_with_all_that_it_depends_on(kernels, tmp_path, monkeyp
     assert result["row"] == "position_encoding" and result["holds"] and result["machine"] and result["target"]
     assert result["digest"] == fields.row_digest("position_encoding")
     assert "position_encoding: holds" in capsys.readouterr().out
+
+
+def test_the_page_says_what_holds_and_what_was_not_measured(kernels, tmp_path, monkeypatch):
+    monkeypatch.setattr(row_module("position_encoding"), "PLACES", 256)
+    write_page = runpy.run_path(str(BENCHMARKS.parent / "docs" / "fields.py"))["main"]
+    import_module("fields").main([str(tmp_path), "--rows", "position_encoding", "--json", str(tmp_path)])
+    result = json.loads((tmp_path / "cpu-field-position_encoding.json").read_text())
+    write_page(tmp_path, tmp_path)
+    assert "| position_encoding | rotation_error 1e-09" in (text := (tmp_path / "fields.md").read_text())
+    assert "| yes |" in text and "| nerf | – | not measured | – |" in text and "stale" not in text.split("\n\n", 2)[2]
+    (tmp_path / "cpu-field-position_encoding.json").write_text(json.dumps(result | {"digest": "another"}))
+    write_page(tmp_path, tmp_path)
+    assert "| position_encoding (stale) |" in (tmp_path / "fields.md").read_text()
 
 
 def test_every_row_says_what_is_asked_and_what_it_depends_on(kernels):

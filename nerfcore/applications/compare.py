@@ -25,7 +25,7 @@ from nerfcore.training.run import train
 
 SCHEMA = 1
 VIEWS = 3  # of the held-out ones, in the picture
-CAPTION = 24  # pixels above a column
+CAPTION, COLUMN = 24, 120  # pixels: above a column, and how wide it is at least
 KEPT = "psnr ssim steps train_seconds rays_per_second peak_rss_bytes num_eval_images background device seed".split()
 
 
@@ -92,6 +92,8 @@ def side_by_side(scene: Scene, models: dict[str, Model], background: str) -> np.
             columns[name] += [rgb, error_colours((rgb - truth).abs().mean(-1))]
     width = max(picture.shape[1] for picture in columns["photograph"])
     pixels = torch.cat([_stacked(pictures, width) for pictures in columns.values()], 1)
+    larger = -(-COLUMN // width)
+    pixels = pixels.repeat_interleave(larger, 0).repeat_interleave(larger, 1)
     return _captioned((255 * pixels).round().byte().numpy(), list(columns))
 
 

@@ -21,7 +21,7 @@ from nerfcore.types import Rays, Render
 
 Distance = Callable[[Tensor], Tensor]
 """Points [N, 3] to signed distances [N], negative inside, in the units of the points: at most as large as the distance
-to the surface is, or little more. Differentiable where normals are asked for."""
+to the surface is, or little more."""
 
 MAX_STEPS = 200
 CLOSER_STEPS = 6
@@ -114,11 +114,13 @@ def _frame(towards: Sequence[float], like: Tensor) -> tuple[Tensor, Tensor, Tens
     return first, torch.linalg.cross(last, first), last
 
 
-def normals_of(distance: Distance, point: Tensor) -> Tensor:
-    """Outward unit normals [N, 3]: the direction in which the distance grows; zero where it is flat."""
-    with torch.enable_grad():
-        point = point.detach().requires_grad_()
-        return normalize(torch.autograd.grad(distance(point).sum(), point)[0], dim=-1)
+@torch.no_grad()
+def normals_of(distance: Distance, point: Tensor, width: float = 2e-3) -> Tensor:
+    """Outward unit normals [N, 3]: the direction in which the distance grows over ``width`` along each axis; zero where
+    it is flat. What a learned distance has of its own in less than that is noise, and its derivative mostly that."""
+    steps = 0.5 * width * torch.eye(3, dtype=point.dtype, device=point.device)
+    rise = [distance(point + step) - distance(point - step) for step in steps]
+    return normalize(torch.stack(rise, -1), dim=-1)
 
 
 def trace(

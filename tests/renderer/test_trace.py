@@ -47,7 +47,8 @@ def test_a_distance_that_says_too_much_is_taken_back():
 
 def test_normals_are_those_of_the_ball():
     point = torch.nn.functional.normalize(torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), dim=1)
-    assert torch.allclose(normals_of(ball, point), point, atol=1e-6)
+    assert torch.allclose(normals_of(ball, point), point, atol=2e-4)  # differences of float32 over a small width
+    assert torch.allclose(normals_of(ball, point.double()), point.double(), atol=1e-6)
 
 
 @pytest.mark.parametrize("height", [1.0, 2.0])
