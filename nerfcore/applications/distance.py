@@ -27,7 +27,7 @@ from nerfcore.mesh.mesh import Mesh
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops.bvh import nearest_point, winding_number
 from nerfcore.renderer.trace import DistanceModel, Light
-from nerfcore.training.checkpoint import SCHEMA, read_tensors, write_tensors
+from nerfcore.training.checkpoint import SCHEMA, load_model, write_tensors
 from nerfcore.training.distance import DistanceConfig, DistancePoints, DistanceTrainer
 from nerfcore.training.run import REPORT_SECONDS, pick_device
 from nerfcore.training.trainer import Progress
@@ -120,17 +120,14 @@ def load_distance(path: str | Path, device: str = "auto", backend: str = "auto")
 
     Raises ModelError for a missing, damaged or newer file, and for one of another field.
     """
-    path = Path(path)
-    tensors, description = read_tensors(path / "model.nerf" if path.is_dir() else path)
-    if description.get("field") != SDFField.name:
-        raise ModelError(f"{path} holds a field {description.get('field')!r}, no distance; load it by nerfcore.load")
-    try:
+
+    def made(tensors: dict[str, Tensor], description: dict) -> DistanceModel:
+        if description.get("field") != SDFField.name:
+            name = description.get("field")
+            raise ModelError(f"{path} holds a field {name!r}, no distance; load it by nerfcore.load")
         return DistanceModel.from_state(tensors, description, pick_device(device), backend)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"{path} does not describe a model that this version knows ({reason}); update nerfcore or train it again"
-        ) from error
+
+    return load_model(path, made)
 
 
 def mesh_of(model: DistanceModel, triangles: Triangles, backend: str = "auto", resolution: int = RESOLUTION) -> Mesh:

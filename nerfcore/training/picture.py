@@ -20,14 +20,14 @@ from torch import Tensor
 
 from nerfcore import _extension
 from nerfcore.data.tiles import DESCRIPTION, TiledPicture, TilePool, tile_picture
-from nerfcore.errors import ModelError, NerfcoreError
+from nerfcore.errors import NerfcoreError
 from nerfcore.fields.image import ImageField, half_bytes, image_shape
 from nerfcore.files import write_file
 from nerfcore.metrics import ssim
 from nerfcore.metrics.image import WINDOW_TAPS
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.renderer.picture import PictureModel
-from nerfcore.training.checkpoint import SCHEMA, read_tensors, write_tensors
+from nerfcore.training.checkpoint import SCHEMA, load_model, restore, write_tensors
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.run import CHECKPOINT_SECONDS, REPORT_SECONDS, pick_device
 from nerfcore.training.schedule import cosine_decay
@@ -231,7 +231,7 @@ def train_picture(
         tell(Progress("ready", memory_limit=memory_limit))
         try:
             if resume:
-                run.history = _restore(trainer, out)
+                run.history = restore(trainer, out)
             _fit(trainer, run, tell)
         except KeyboardInterrupt:
             run.interrupted = True
@@ -278,13 +278,11 @@ def train_picture(
 def load_picture(path: str | Path, device: str = "auto", backend: str = "auto") -> PictureModel:
     """Loads the ``model.nerf`` of a picture, or the one in a run folder. Raises ModelError for a missing, damaged or
     newer file, and for one that holds another kind of field."""
-    path = Path(path)
-    tensors, description = read_tensors(path / "model.nerf" if path.is_dir() else path)
-    try:
+
+    def made(tensors: dict[str, Tensor], description: dict) -> PictureModel:
         return PictureModel.from_state(tensors, description, pick_device(device), backend)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{path} does not describe a picture that this version knows ({reason})") from error
+
+    return load_model(path, made)
 
 
 def score_picture(model: PictureModel, picture: TiledPicture) -> dict[str, float]:
@@ -349,21 +347,6 @@ def _save(trainer: PictureTrainer, run: PictureRun) -> None:
     tensors, description = trainer.state()
     write_tensors(run.out / "checkpoint" / "state.nerf", tensors, dict(**description, history=run.history))
     write_tensors(run.out / "model.nerf", *trainer.model(_provenance(trainer, run)).state())
-
-
-def _restore(trainer: PictureTrainer, out: Path | None) -> list[dict]:
-    """Puts the trainer where the checkpoint left it and returns the history so far."""
-    if out is None:
-        raise ModelError("resume needs the run folder: give out (--out)")
-    tensors, description = read_tensors(out / "checkpoint" / "state.nerf")
-    try:
-        trainer.load_state(tensors, description)
-        return description["history"]
-    except (KeyError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"the checkpoint in {out} is of another picture or configuration ({reason}); repeat them or train anew"
-        ) from error
 
 
 def _provenance(trainer: PictureTrainer, run: PictureRun) -> dict:

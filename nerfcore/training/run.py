@@ -20,7 +20,7 @@ from nerfcore.data.scene import Scene
 from nerfcore.errors import ModelError, OutputError, SceneError
 from nerfcore.files import write_file
 from nerfcore.renderer.model import Model
-from nerfcore.training.checkpoint import SCHEMA, read_tensors, write_tensors
+from nerfcore.training.checkpoint import SCHEMA, load_model, restore, write_tensors
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
 from nerfcore.training.report import write_report
@@ -89,7 +89,7 @@ def train(
     tell(Progress("ready", memory_limit=memory_limit, pool_bytes=trainer.pixels.pool_bytes))
     try:
         if resume:
-            run.history = _restore(trainer, out)
+            run.history = restore(trainer, out)
         if out is not None:
             source = None if source is None else str(Path(source).resolve())
             write_file(out / "config.yaml", yaml.safe_dump(dict(scene=source, **asdict(config)), sort_keys=False))
@@ -159,17 +159,13 @@ def load(path: str | Path, device: str = "auto", backend: str = "auto") -> Model
     Raises ModelError for a missing, damaged or newer file, and for the model of a picture or of a mesh, which others
     load.
     """
-    path = Path(path)
-    tensors, description = read_tensors(path / "model.nerf" if path.is_dir() else path)
-    if (name := description.get("field")) in OF_NO_SCENE:
-        raise ModelError(f"{path} is not of a scene, its field is {name!r}; load it by {OF_NO_SCENE[name]}")
-    try:
+
+    def made(tensors: dict[str, torch.Tensor], description: dict) -> Model:
+        if (name := description.get("field")) in OF_NO_SCENE:
+            raise ModelError(f"{path} is not of a scene, its field is {name!r}; load it by {OF_NO_SCENE[name]}")
         return Model.from_state(tensors, description, pick_device(device), backend)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"{path} does not describe a model that this version knows ({reason}); update nerfcore or train it again"
-        ) from error
+
+    return load_model(path, made)
 
 
 def pick_device(device: str) -> str:
@@ -217,21 +213,6 @@ def _save(trainer: Trainer, run: Run) -> None:
     write_tensors(run.out / "checkpoint" / "state.nerf", tensors, dict(**description, history=run.history))
     model = trainer.model(_provenance(trainer.scene, trainer.config, trainer))
     write_tensors(run.out / "model.nerf", *model.state())
-
-
-def _restore(trainer: Trainer, out: Path | None) -> list[dict]:
-    """Puts the trainer where the checkpoint left it and returns the history so far."""
-    if out is None:
-        raise ModelError("resume needs the run folder: give out (--out)")
-    tensors, description = read_tensors(out / "checkpoint" / "state.nerf")
-    try:
-        trainer.load_state(tensors, description)
-        return description["history"]
-    except (KeyError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"the checkpoint in {out} is of another configuration ({reason}); repeat its options or train anew"
-        ) from error
 
 
 def _provenance(scene: Scene, config: TrainConfig, trainer: Trainer) -> dict:

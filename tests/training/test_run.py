@@ -93,7 +93,7 @@ def test_resume_without_anything_to_resume_from(scene, tmp_path):
 def test_resume_with_another_configuration(scene, finished, other):
     _, out = finished
     config = (out / "config.yaml").read_text()
-    with pytest.raises(ModelError, match="of another configuration") as error:
+    with pytest.raises(ModelError, match="of another source or configuration") as error:
         nerfcore.train(scene, out, resume=True, steps=30, **SMALL | other)
     assert "\n" not in str(error.value)
     assert (out / "config.yaml").read_text() == config
