@@ -95,7 +95,7 @@ def test_a_resumed_run_goes_on(source, tmp_path):
     run = train_picture(source, tmp_path / "run", steps=80, resume=True, **SMALL)
     assert run.metrics["steps"] == 80 and run.metrics["psnr"] > train_picture(source, steps=40, **SMALL).metrics["psnr"]
     other = SMALL | dict(field_config=dict(num_levels=4, log2_table=10, finest=64, hidden=16))
-    with pytest.raises(ModelError, match="another picture or configuration"):
+    with pytest.raises(ModelError, match="another source or configuration"):
         train_picture(source, tmp_path / "run", steps=80, resume=True, **other)
     with pytest.raises(ModelError, match="resume needs the run folder"):
         train_picture(source, steps=80, resume=True, **SMALL)
