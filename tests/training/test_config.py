@@ -28,7 +28,7 @@ def test_five_minutes_unless_told_otherwise():
         (dict(precision="float16"), "precision must be one of float32, tf32, bf16, fp16, got 'float16'"),
         (dict(refine="lenses"), "refine must be one of none, poses, cameras, got 'lenses'"),
         (dict(bounds="sphere"), "bounds must be one of auto, box, contracted, got 'sphere'"),
-        (dict(background="green"), "background must be one of random, white, black, got 'green'"),
+        (dict(background="green"), "background must be one of random, white, black, learned, got 'green'"),
         (dict(background="white", bounds="contracted"), "has its own sky; train before white with bounds box"),
         (dict(downscale=0), "downscale must be 1 or more, got 0"),
         (dict(minutes=float("nan")), "budget must be positive"),
