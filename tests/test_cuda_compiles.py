@@ -20,13 +20,14 @@ WITHOUT_STACK = {"mlp": r"mlp_(forward|backward)_kernel"}
 @pytest.mark.parametrize("source", sorted(CSRC.glob("kernels/*.cu")), ids=lambda p: p.stem)
 def test_compiles_for_sm_80_sm_90_and_ptx_without_spills(source, tmp_path):
     command = [NVCC, "-std=c++17", "-O3", "-fmad=false", "--expt-relaxed-constexpr", "-I", str(CSRC), "-c", str(source)]
-    command += ["-Xptxas", "-v", *(word for target in TARGETS for word in ("-gencode", target))]
+    command += ["-Xptxas", "-v", "--threads=2", *(word for target in TARGETS for word in ("-gencode", target))]
     result = subprocess.run([*command, "-o", str(tmp_path / "kernel.o")], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     report = re.findall(
         r"Function properties for (\S+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads",
         result.stderr,
     )
+    assert len(report) == result.stderr.count("Function properties for")
     assert report and all(spills == ["0", "0"] for _, _, *spills in report), report
     if source.stem in WITHOUT_STACK:
         stacks = [stack for name, stack, *_ in report if re.search(WITHOUT_STACK[source.stem], name)]
