@@ -8,6 +8,7 @@ asked, what was found and whether it holds; ``python docs/fields.py`` makes the 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -24,9 +25,12 @@ ROWS = tuple(sorted(path.stem for path in (HERE / "field_rows").glob("[!_]*.py")
 
 
 def row_digest(name: str) -> str:
-    """Of the row's file, and of the modules of the package that it names."""
+    """Of the row's file, what it takes from beside it, and the modules of the package that it names."""
     module = import_module(f"field_rows.{name}")
-    return digest([Path(module.__file__), Path(__file__)], training_digest(*module.MODULES))
+    own = Path(module.__file__)
+    beside = re.findall(r"^from \.(\w+) import", own.read_text(encoding="utf-8"), re.MULTILINE)
+    files = {own, *(own.with_name(f"{stem}.py") for stem in beside)}
+    return digest(files, training_digest(*module.MODULES))
 
 
 def measure(name: str, options) -> dict:
