@@ -32,7 +32,7 @@ from nerfcore.cameras import rotation_angle, rotation_exp
 from nerfcore.data import Scene
 from nerfcore.training.config import Refine, TrainConfig
 from nerfcore.training.evaluate import correction_in_common, evaluate
-from nerfcore.training.run import pick_device
+from nerfcore.training.loop import pick_device
 from nerfcore.training.trainer import Trainer
 
 DEGREES, SHARE = 2.0, 0.02

@@ -14,7 +14,6 @@ import torch
 import yaml
 from torch import Tensor
 
-from nerfcore import _extension
 from nerfcore.cameras.intrinsics import Camera
 from nerfcore.cameras.poses import look_at
 from nerfcore.data.triangles import Triangles, load_triangles
@@ -29,8 +28,7 @@ from nerfcore.ops.bvh import nearest_point, winding_number
 from nerfcore.renderer.trace import DistanceModel, Light
 from nerfcore.training.checkpoint import SCHEMA, load_model, write_tensors
 from nerfcore.training.distance import DistanceConfig, DistancePoints, DistanceTrainer
-from nerfcore.training.run import REPORT_SECONDS, pick_device
-from nerfcore.training.trainer import Progress
+from nerfcore.training.loop import Progress, begin, fit, pick_device
 from nerfcore.version import __version__
 
 SCORED_POINTS = 1 << 20
@@ -67,12 +65,7 @@ def train_distance(
     one sentence each.
     """
     config = DistanceConfig(**settings)
-    device = pick_device(config.device)
-    if config.backend != "reference":
-        _extension.unavailable(device)  # compiles now if need be: the budget is for training
-    tell = on_progress or (lambda progress: None)
-    started = time.perf_counter()
-    tell(Progress("loading"))
+    device, tell, started = begin(config, on_progress)
     triangles = path if isinstance(path, Triangles) else load_triangles(path)
     trainer = DistanceTrainer(triangles, config, device)
     trainer.started = started
@@ -80,7 +73,8 @@ def train_distance(
     if out is not None:
         source = None if isinstance(path, Triangles) else str(Path(path).resolve())
         write_file(Path(out) / "config.yaml", yaml.safe_dump(dict(mesh=source, **asdict(config)), sort_keys=False))
-    _fit(trainer, tell)
+    fit(trainer, [], tell)
+    trainer.check_finite()
     train_seconds, trained = trainer.seconds, time.perf_counter()
     tell(Progress("evaluating", trainer.steps, 1.0, train_seconds))
     header = dict(version=__version__, torch=torch.__version__, scene=triangles.name, config=asdict(config))
@@ -180,17 +174,3 @@ def picture_of(model: DistanceModel, triangles: Triangles) -> Tensor:
     rgb = model.render_image(camera, pose, light=LIGHT)["rgb"]
     small = torch.nn.functional.avg_pool2d(rgb.movedim(-1, 0), SUPERSAMPLED).movedim(0, -1)
     return (255 * small).round().byte()
-
-
-def _fit(trainer: DistanceTrainer, tell: Callable[[Progress], None]) -> None:
-    reported = time.perf_counter()
-    while trainer.fraction < 1:
-        trainer.step()
-        now = time.perf_counter()
-        if now - reported > REPORT_SECONDS:
-            trainer.check_finite()
-            seconds, fraction = trainer.seconds, trainer.fraction
-            left = seconds / fraction - seconds
-            tell(Progress("training", trainer.steps, fraction, seconds, left, trainer.loss.item()))
-            reported = now
-    trainer.check_finite()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nerfcore.fields.base import Field, field_named
 from nerfcore.types import TouchedGradient
@@ -46,9 +46,12 @@ class FieldAround(Field):
     def grow(self, fraction, seen):
         return self.inner.grow(fraction, seen)
 
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """Those that are not the inner field's."""
+        return {name: p for name, p in self.named_parameters() if not name.startswith("inner.")}
+
     def most_bytes(self):
-        own = sum(p.nbytes for name, p in self.named_parameters() if not name.startswith("inner."))
-        return self.inner.most_bytes() + own
+        return self.inner.most_bytes() + sum(p.nbytes for p in self.own_parameters().values())
 
 
 def of_inner(gradients: Mapping[str, Gradient]) -> dict[str, Gradient]:

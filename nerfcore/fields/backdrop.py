@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from nerfcore.fields._around import FieldAround
+from nerfcore.fields._networks import draw, matrices
 from nerfcore.fields.base import register_field
-from nerfcore.fields.ngp import draw, matrices
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
 
@@ -69,7 +69,7 @@ class BackdropField(FieldAround):
         if (fused := self.inner.fused_loss(*batch)) is None:
             return None
         loss, samples, weights, gradients = fused
-        own = {name: p for name, p in self.named_parameters() if not name.startswith("inner.")}
+        own = self.own_parameters()
         of_sky = torch.autograd.grad(sky, own.values(), gradients.pop("background"))
         of_truth = {"truth": gradients.pop("truth")} if truth.requires_grad else {}
         of_inner = {f"inner.{name}": g for name, g in gradients.items()}

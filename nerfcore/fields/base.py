@@ -159,10 +159,14 @@ class Field(nn.Module):
 
     def normal(self, x: Tensor) -> Tensor:
         """Outward unit normals [N, 3]: minus the direction in which the density grows; zero where it is flat."""
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.density(x)[0].sum(), x)
-        return -torch.nn.functional.normalize(gradient, dim=-1)
+        return -torch.nn.functional.normalize(derivative(lambda x: self.density(x)[0], x), dim=-1)
+
+
+def derivative(of: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """[N, 3]: how numbers [N], each of one point [N, 3], change with it. Not differentiable again."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(of(x).sum(), x)[0]
 
 
 FIELDS: dict[str, type[Field]] = {}

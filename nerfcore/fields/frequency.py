@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nerfcore.fields.base import Field, register_field
-from nerfcore.fields.nerf import RATE, NerfNetwork, draw
+from nerfcore.fields.nerf import RATE, NerfNetwork
 
 
 @register_field("frequency")
@@ -31,9 +31,8 @@ class FrequencyField(Field):
         self.config = dict(octaves=octaves, view_octaves=view_octaves, depth=depth, width=width)
         self.network = NerfNetwork(**self.config)
 
-    @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        draw(self.network, generator)
+        self.network.initialise(generator)
 
     def rate(self, name: str) -> float:
         return RATE

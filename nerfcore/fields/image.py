@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from nerfcore.fields._networks import draw, matrices
 from nerfcore.fields.base import register_field
-from nerfcore.fields.ngp import draw, matrices
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
 
@@ -51,7 +51,7 @@ class ImageField(nn.Module):
         self.mlp = matrices(self.levels.out_features, *[hidden] * hidden_layers, 3)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws the parameters, see :func:`~nerfcore.fields.ngp.draw`."""
+        """Draws the parameters, see :func:`~nerfcore.fields._networks.draw`."""
         draw(self.table, self.mlp, generator)
 
     def color(self, x: Tensor) -> Tensor:

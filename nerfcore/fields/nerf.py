@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from nerfcore.blocks.encoding import frequency_encoding
+from nerfcore.fields._networks import draw_matrices
 from nerfcore.fields.base import Field, register_field
 from nerfcore.ops.composite import composite
 from nerfcore.ops.intersect import intersect_box
@@ -37,6 +38,14 @@ class NerfNetwork(nn.Module):
         self.density_mlp, self.feature_mlp = nn.Linear(width, 1), nn.Linear(width, width)
         self.view_mlp = nn.ModuleList([nn.Linear(width + view, width // 2), nn.Linear(width // 2, 3)])
 
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draws matrices; biases are 0."""
+        draw_matrices((p.T for p in self.parameters() if p.ndim == 2), generator)
+        for p in self.parameters():
+            if p.ndim == 1:
+                p.zero_()
+
     def density(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`nerfcore.fields.base.Field.density`."""
         h = x = frequency_encoding(2 * x - 1, self.octaves, with_input=True)
@@ -53,13 +62,6 @@ class NerfNetwork(nn.Module):
         view = linear(view, of_view, hidden.bias)
         view = view if ray_indices is None else view.index_select(0, ray_indices)
         return out((linear(embedding, of_point) + view).relu()).sigmoid()
-
-
-@torch.no_grad()
-def draw(networks: nn.Module, generator: torch.Generator) -> None:
-    """Draws matrices after He et al. 2015; biases are 0."""
-    for p in networks.parameters():
-        p.uniform_(-1, 1, generator=generator).mul_((6 / p.shape[1]) ** 0.5) if p.ndim == 2 else p.zero_()
 
 
 @register_field("nerf")
@@ -97,7 +99,9 @@ class NerfField(Field):
         self.coarse = NerfNetwork(**shape) if placed else None
 
     def initialise(self, generator: torch.Generator) -> None:
-        draw(self, generator)
+        for network in (self.fine, self.coarse):
+            if network is not None:
+                network.initialise(generator)
 
     def rate(self, name: str) -> float:
         return RATE

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, logsigmoid, normalize, softplus
 
+from nerfcore.fields._networks import matrices
 from nerfcore.fields.base import Field, register_field
-from nerfcore.fields.ngp import matrices
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
 from nerfcore.ops.spherical_harmonics import spherical_harmonics

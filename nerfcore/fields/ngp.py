@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from nerfcore._extension import use_huge_pages
+from nerfcore.fields._networks import draw, matrices
 from nerfcore.fields.base import Field, register_field
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import PRECISIONS, mlp
@@ -85,7 +85,7 @@ class NGPField(Field):
         self.grad_table: TouchedGradient | None = None  # of the fused step, kept because clearing it whole is slow
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws the parameters, see :func:`draw`."""
+        """Draws the parameters, see :func:`~nerfcore.fields._networks.draw`."""
         draw(self.table, [*self.density_mlp, *self.color_mlp], generator)
 
     def density(self, x: Tensor, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -175,16 +175,3 @@ def seen_of_levels(levels: HashGridLevels, width: Tensor) -> Tensor:
     cells = torch.tensor(levels.scale, device=width.device, dtype=width.dtype)
     left = torch.erf((12 / 8) ** 0.5 / (width.clamp(min=1e-9)[:, None] * cells))
     return left.repeat_interleave(levels.features, 1)
-
-
-def matrices(*widths: int) -> nn.ParameterList:
-    """Of a network with these numbers of inputs, hidden neurons and outputs; zero."""
-    return nn.ParameterList(torch.zeros(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
-
-
-@torch.no_grad()
-def draw(table: Tensor, networks: Iterable[Tensor], generator: torch.Generator) -> None:
-    """Draws parameters: a table uniform in ±1e-4 (Müller et al. 2022, section 4), matrices after He et al. 2015."""
-    table.uniform_(-1e-4, 1e-4, generator=generator)
-    for w in networks:
-        w.uniform_(-1, 1, generator=generator).mul_((6 / w.shape[0]) ** 0.5)

@@ -38,8 +38,8 @@ class PlenoxelsField(Field):
         resolution: int = 256,
         coarsest: int = 64,
         sh_degree: int = 3,
-        smooth_density: float = 1e-5,
-        smooth_color: float = 2.5e-6,
+        smooth_density: float = 1e-4,
+        smooth_color: float = 2.5e-5,
         backend: str = "auto",
     ):
         super().__init__()

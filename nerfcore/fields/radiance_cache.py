@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nerfcore.fields._networks import draw, matrices
 from nerfcore.fields.base import register_field
-from nerfcore.fields.ngp import draw, matrices
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
 from nerfcore.ops.spherical_harmonics import spherical_harmonics
@@ -45,7 +45,7 @@ class RadianceCache(nn.Module):
         self.mlp = matrices(self.levels.out_features + sh_degree**2 + 7, hidden, hidden, 3)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws the parameters, see :func:`~nerfcore.fields.ngp.draw`."""
+        """Draws the parameters, see :func:`~nerfcore.fields._networks.draw`."""
         draw(self.table, self.mlp, generator)
 
     def radiance(self, x: Tensor, out: Tensor, normal: Tensor, albedo: Tensor, roughness: Tensor) -> Tensor:

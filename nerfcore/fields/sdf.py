@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nerfcore.fields.base import Field, register_field
-from nerfcore.fields.ngp import draw, matrices
+from nerfcore.fields._networks import draw, matrices
+from nerfcore.fields.base import Field, derivative, register_field
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid
 from nerfcore.ops.mlp import mlp
 
@@ -45,7 +45,7 @@ class SDFField(Field):
         self.mlp = matrices(self.levels.out_features, *[hidden] * hidden_layers, 1)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws the parameters, see :func:`~nerfcore.fields.ngp.draw`."""
+        """Draws the parameters, see :func:`~nerfcore.fields._networks.draw`."""
         draw(self.table, self.mlp, generator)
 
     def value(self, x: Tensor) -> Tensor:
@@ -69,9 +69,7 @@ class SDFField(Field):
     def gradient(self, x: Tensor) -> Tensor:
         """[N, 3]: the derivative of :meth:`value`, about unit length near the surface; not differentiable again. It
         jumps at the borders of the grid's cells."""
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            return torch.autograd.grad(self.value(x).sum(), x)[0]
+        return derivative(self.value, x)
 
     def normal(self, x: Tensor) -> Tensor:
         """Outward unit normals [N, 3]: the direction in which the distance grows; zero where it is flat."""

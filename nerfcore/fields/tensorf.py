@@ -14,8 +14,8 @@ from nerfcore.fields._grids import (
     neighbours_of,
     some_rows,
 )
+from nerfcore.fields._networks import draw_matrices, matrices
 from nerfcore.fields.base import Field, register_field
-from nerfcore.fields.ngp import matrices
 from nerfcore.ops.mlp import mlp
 from nerfcore.ops.multilinear import multilinear
 from nerfcore.ops.spherical_harmonics import spherical_harmonics
@@ -80,8 +80,7 @@ class TensoRFField(Field):
         """Draws the parameters: normal ones, and matrices after He et al. 2015."""
         for name in self.grows:
             self.get_parameter(name).normal_(0, FIRST_SPREAD, generator=generator)
-        for w in (self.basis, *self.color_mlp):
-            w.uniform_(-1, 1, generator=generator).mul_((6 / w.shape[0]) ** 0.5)
+        draw_matrices([self.basis, *self.color_mlp], generator)
 
     def rate(self, name):
         """As in section 5: networks learn more slowly than grids."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from nerfcore.fields._grids import add_smoothness, growing_sizes, neighbours_of, some_rows
+from nerfcore.fields._networks import draw, matrices
 from nerfcore.fields.base import Field, register_field
-from nerfcore.fields.ngp import EMBEDDING, MAX_LOG_DENSITY, draw, matrices
+from nerfcore.fields.ngp import EMBEDDING, MAX_LOG_DENSITY
 from nerfcore.fields.tensorf import PLANE_AXES, resized
 from nerfcore.ops.mlp import mlp
 from nerfcore.ops.multilinear import multilinear
@@ -108,7 +109,7 @@ class TriplaneField(Field):
         return field
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws the parameters, see :func:`~nerfcore.fields.ngp.draw`."""
+        """Draws the parameters, see :func:`~nerfcore.fields._networks.draw`."""
         draw(self.planes, [*self.decoder.density_mlp, *self.decoder.color_mlp], generator)
 
     def density(self, x: Tensor) -> tuple[Tensor, Tensor]:

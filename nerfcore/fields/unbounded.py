@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nerfcore.fields._around import FieldAround
+from nerfcore.fields._networks import draw, matrices
 from nerfcore.fields.base import register_field
-from nerfcore.fields.ngp import MAX_LOG_DENSITY, draw, matrices
+from nerfcore.fields.ngp import MAX_LOG_DENSITY
 from nerfcore.ops.composite import composite
 from nerfcore.ops.distortion import distortion
 from nerfcore.ops.hash_grid import HashGridLevels, hash_grid

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from nerfcore.errors import NerfcoreError
+from nerfcore.training.schedule import minutes_or_steps
 
 Preset = Literal["fast", "default", "best"]
 TableStorage = Literal["float32", "float16", "bfloat16"]
@@ -60,12 +61,7 @@ class TrainConfig:
     field_config: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        if self.minutes is None and self.steps is None:
-            object.__setattr__(self, "minutes", 5.0)
-        if self.minutes is not None and self.steps is not None:
-            raise NerfcoreError(f"give minutes or steps, not both: got minutes={self.minutes}, steps={self.steps}")
-        if self.minutes is not None and not self.minutes > 0 or self.steps is not None and self.steps < 1:
-            raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
+        object.__setattr__(self, "minutes", minutes_or_steps(self.minutes, self.steps, 5.0))
         choices = dict(
             preset=Preset, table_storage=TableStorage, precision=Precision, bounds=Bounds, background=Behind,
             refine=Refine, appearance=Appearance,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from dataclasses import asdict, dataclass
 
 import torch
@@ -15,8 +14,9 @@ from nerfcore.errors import NerfcoreError
 from nerfcore.fields.sdf import SDFField
 from nerfcore.ops.bvh import build_bvh, signed_distance
 from nerfcore.renderer.trace import DistanceModel
+from nerfcore.training.loop import Training
 from nerfcore.training.optimizer import Adam
-from nerfcore.training.schedule import cosine_decay
+from nerfcore.training.schedule import cosine_decay, minutes_or_steps
 
 MARGIN = 0.05  # of the box, on both sides of the longest one of the mesh
 ON_SURFACE, UNIFORM = 3 / 8, 1 / 8  # shares of the points of a step, as in the paper; the others are near the surface
@@ -46,12 +46,7 @@ class DistanceConfig:
     field_config: dict = dataclasses.field(default_factory=dict)  # as the field's constructor takes it
 
     def __post_init__(self):
-        if self.minutes is None and self.steps is None:
-            object.__setattr__(self, "minutes", 1.0)
-        if self.minutes is not None and self.steps is not None:
-            raise NerfcoreError(f"give minutes or steps, not both: got minutes={self.minutes}, steps={self.steps}")
-        if self.minutes is not None and not self.minutes > 0 or self.steps is not None and self.steps < 1:
-            raise NerfcoreError(f"the budget must be positive, got minutes={self.minutes}, steps={self.steps}")
+        object.__setattr__(self, "minutes", minutes_or_steps(self.minutes, self.steps, 1.0))
         if self.points_per_step < 8:
             raise NerfcoreError(f"points_per_step must be at least 8, got {self.points_per_step}")
 
@@ -93,14 +88,12 @@ class DistancePoints:
         return (1 - root) * a + root * (1 - along) * b + root * along * c
 
 
-class DistanceTrainer:
+class DistanceTrainer(Training):
     """One run's state; ``step()`` is the whole method."""
 
     def __init__(self, triangles: Triangles, config: DistanceConfig, device: str = "cpu"):
-        self.triangles, self.config, self.device = triangles, config, device
-        self.started, self.seconds_used, self.steps = time.perf_counter(), 0.0, 0
-        self.generator = torch.Generator(device).manual_seed(config.seed)
-        self.transform = triangles.centred_in_box(MARGIN)
+        super().__init__(config, device)
+        self.triangles, self.transform = triangles, triangles.centred_in_box(MARGIN)
         vertices = self.transform.to_box(triangles.vertices).float().to(device)
         self.points = DistancePoints(vertices, triangles.faces.to(device), config.backend)
         self.batches: list[tuple[Tensor, Tensor]] = []
@@ -108,17 +101,10 @@ class DistanceTrainer:
         self.field.initialise(torch.Generator().manual_seed(config.seed))
         self.field.to(device)
         self.optimizer = Adam(self.field.named_parameters(), config.backend)
-        self.loss = torch.zeros((), device=device)
 
     @property
-    def seconds(self) -> float:
-        """Wall time so far, earlier sittings included."""
-        return self.seconds_used + time.perf_counter() - self.started
-
-    @property
-    def fraction(self) -> float:
-        """Share of the budget spent: of the steps if they are given, else of the minutes."""
-        return self.steps / self.config.steps if self.config.steps else self.seconds / (60 * self.config.minutes)
+    def trained(self):
+        return self.field
 
     def step(self) -> None:
         """Takes points, compares their distances with those that the field says, and moves the parameters."""
@@ -144,12 +130,6 @@ class DistanceTrainer:
         else:
             self.batches[number % MAX_BATCHES] = batch
         return batch
-
-    def check_finite(self) -> None:
-        """Names the first tensor that went bad."""
-        for name, tensor in [("the loss", self.loss), *self.field.named_parameters()]:
-            if not torch.isfinite(tensor).all():
-                raise NerfcoreError(f"{name} is not finite at step {self.steps}; lower the learning rate")
 
     def model(self, header: dict) -> DistanceModel:
         """The field as it is now, ready to render and to be saved."""

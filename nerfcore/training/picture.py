@@ -7,9 +7,9 @@ import json
 import math
 import resource
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -18,7 +18,6 @@ import torch
 import yaml
 from torch import Tensor
 
-from nerfcore import _extension
 from nerfcore.data.tiles import DESCRIPTION, TiledPicture, TilePool, tile_picture
 from nerfcore.errors import NerfcoreError
 from nerfcore.fields.image import ImageField, half_bytes, image_shape
@@ -28,10 +27,9 @@ from nerfcore.metrics.image import WINDOW_TAPS
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.renderer.picture import PictureModel
 from nerfcore.training.checkpoint import SCHEMA, load_model, restore, write_tensors
+from nerfcore.training.loop import Progress, Training, begin, decibels, fit, pick_device
 from nerfcore.training.optimizer import Adam
-from nerfcore.training.run import CHECKPOINT_SECONDS, REPORT_SECONDS, pick_device
-from nerfcore.training.schedule import cosine_decay
-from nerfcore.training.trainer import Progress
+from nerfcore.training.schedule import cosine_decay, minutes_or_steps
 from nerfcore.version import __version__
 
 POINTS_PER_STEP = {"cpu": 1 << 15, "cuda": 1 << 18}
@@ -61,30 +59,24 @@ class PictureConfig:
     field_config: dict = dataclasses.field(default_factory=dict)  # overrides of what follows from the size
 
     def __post_init__(self):
-        if self.minutes is None and self.steps is None:
-            object.__setattr__(self, "minutes", 1.0)
-        if self.minutes is not None and self.steps is not None:
-            raise NerfcoreError(f"give minutes or steps, not both: got minutes={self.minutes}, steps={self.steps}")
-        for name in ("minutes", "steps", "size", "footprint", "memory", "points_per_step"):
+        object.__setattr__(self, "minutes", minutes_or_steps(self.minutes, self.steps, 1.0))
+        for name in ("size", "footprint", "memory", "points_per_step"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise NerfcoreError(f"{name} must be positive, got {value}")
 
 
-class PictureTrainer:
+class PictureTrainer(Training):
     """One run's state; ``step()`` is the whole method."""
 
     def __init__(self, picture: TiledPicture, config: PictureConfig, device: str = "cpu"):
-        self.picture, self.config, self.device = picture, config, device
-        self.generator = torch.Generator(device).manual_seed(config.seed)
+        super().__init__(config, device)
+        self.picture, self.points = picture, 0
         self.field = self._new_field()
         self.pool = TilePool(picture, int(config.memory * 2**30), self.generator, device)
         self.optimizer = Adam(self.field.named_parameters(), config.backend)
         base = POINTS_PER_STEP["cpu" if self.generator.device.type == "cpu" else "cuda"]
         enough = 1 << (self.field.levels.num_entries // ENTRIES_PER_POINT).bit_length()
         self.points_per_step = config.points_per_step or max(base, enough)
-        self.steps = self.points = 0
-        self.seconds_used, self.started = 0.0, time.perf_counter()
-        self.loss = torch.zeros((), device=device)
 
     def _new_field(self) -> ImageField:
         allowed = self.config.size * self.picture.nbytes
@@ -99,14 +91,14 @@ class PictureTrainer:
         return made.to(self.device)
 
     @property
-    def seconds(self) -> float:
-        """Wall time so far, earlier sittings included."""
-        return self.seconds_used + time.perf_counter() - self.started
+    def trained(self):
+        return self.field
 
-    @property
-    def fraction(self) -> float:
-        """Share of the budget spent: of the steps if they are given, else of the minutes."""
-        return self.steps / self.config.steps if self.config.steps else self.seconds / (60 * self.config.minutes)
+    def counts(self):
+        return {"samples_per_second": self.points}
+
+    def shown(self):
+        return {"psnr": decibels(self.loss)}
 
     def step(self) -> None:
         """Draws points of the picture, or pixels of which each is some, compares, and moves the parameters."""
@@ -144,12 +136,6 @@ class PictureTrainer:
         jitter = torch.rand(count, side * side, 2, generator=self.generator, device=self.device)
         size = torch.tensor([self.picture.width, self.picture.height], device=self.device)
         return ((part + jitter) / side - 0.5) / size
-
-    def check_finite(self) -> None:
-        """Names the first tensor that went bad."""
-        for name, tensor in [("the loss", self.loss), *self.field.named_parameters()]:
-            if not torch.isfinite(tensor).all():
-                raise NerfcoreError(f"{name} is not finite at step {self.steps}; lower the learning rate")
 
     def model(self, header: dict) -> PictureModel:
         """The field as it is now, ready to render and to be saved."""
@@ -211,12 +197,7 @@ def train_picture(
     Raises SceneError, OutputError, ModelError, BackendError, NerfcoreError: one sentence each.
     """
     config = PictureConfig(**settings)
-    device = pick_device(config.device)
-    if config.backend != "reference":
-        _extension.unavailable(device)  # compiles now if need be: the budget is for training
-    tell = on_progress or (lambda progress: None)
-    started = time.perf_counter()
-    tell(Progress("loading"))
+    device, tell, started = begin(config, on_progress)
     source, out = Path(source), Path(out) if out is not None else None
     if out is not None:
         settings = dict(picture=str(source.resolve()), **asdict(config))
@@ -232,7 +213,7 @@ def train_picture(
         try:
             if resume:
                 run.history = restore(trainer, out)
-            _fit(trainer, run, tell)
+            fit(trainer, run.history, tell, None if out is None else partial(_save, trainer, run))
         except KeyboardInterrupt:
             run.interrupted = True
         finally:
@@ -313,34 +294,6 @@ def show(model: PictureModel) -> Tensor:
     reduced = min(1.0, LONGEST_SIDE_SHOWN / max(model.width, model.height))
     width, height = max(round(model.width * reduced), 1), max(round(model.height * reduced), 1)
     return (model.render(width, height) * 255).round().byte()
-
-
-def _fit(trainer: PictureTrainer, run: PictureRun, tell: Callable[[Progress], None]) -> None:
-    reported = saved = time.perf_counter()
-    points = trainer.points
-    while trainer.fraction < 1:
-        trainer.step()
-        now = time.perf_counter()
-        if now - reported > REPORT_SECONDS:
-            trainer.check_finite()
-            seconds, loss = trainer.seconds, trainer.loss.item()
-            progress = Progress(
-                "training",
-                step=trainer.steps,
-                fraction=trainer.fraction,
-                seconds=seconds,
-                seconds_left=seconds / trainer.fraction - seconds,
-                loss=loss,
-                psnr=-10 * math.log10(max(loss, 1e-20)),
-                samples_per_second=(trainer.points - points) / (now - reported),
-            )
-            kept = dict(step=progress.step, seconds=seconds, loss=loss, train_psnr=progress.psnr)
-            run.history.append(kept | dict(points_per_second=progress.samples_per_second))
-            tell(progress)
-            reported, points = now, trainer.points
-        if run.out is not None and now - saved > CHECKPOINT_SECONDS:
-            _save(trainer, run)
-            saved = time.perf_counter()
 
 
 def _save(trainer: PictureTrainer, run: PictureRun) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,13 +23,11 @@ from nerfcore.renderer.model import Model
 from nerfcore.training.checkpoint import SCHEMA, load_model, restore, write_tensors
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
+from nerfcore.training.loop import Progress, begin, fit, pick_device
 from nerfcore.training.report import write_report
-from nerfcore.training.trainer import Progress, Trainer
+from nerfcore.training.trainer import Trainer
 from nerfcore.types import Rays, Render
 from nerfcore.version import __version__
-
-REPORT_SECONDS = 0.5
-CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass
@@ -69,12 +67,7 @@ def train(
     Raises SceneError, OutputError, ModelError, BackendError: one sentence each.
     """
     config = TrainConfig(**settings)
-    device = pick_device(config.device)
-    if config.backend != "reference":
-        _extension.unavailable(device)  # compiles now if need be: the budget is for training
-    tell = on_progress or (lambda progress: None)
-    started = time.perf_counter()
-    tell(Progress("loading"))
+    device, tell, started = begin(config, on_progress)
     out = Path(out) if out is not None else None
     source = scene.root if isinstance(scene, Scene) else scene
     if not isinstance(scene, Scene):
@@ -93,7 +86,10 @@ def train(
         if out is not None:
             source = None if source is None else str(Path(source).resolve())
             write_file(out / "config.yaml", yaml.safe_dump(dict(scene=source, **asdict(config)), sort_keys=False))
-        _fit(trainer, run, tell, before_step or (lambda trainer: None))
+        fit(
+            trainer, run.history, tell, None if out is None else partial(_checkpoint, trainer, run),
+            before_step and partial(before_step, trainer),
+        )
     except KeyboardInterrupt:
         run.interrupted = True
     except (OutputError, SceneError):  # a pool that the disk has no room for any more; a broken photograph
@@ -168,44 +164,9 @@ def load(path: str | Path, device: str = "auto", backend: str = "auto") -> Model
     return load_model(path, made)
 
 
-def pick_device(device: str) -> str:
-    """ "auto" is the GPU where torch has one, else the CPU."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
-def _fit(
-    trainer: Trainer, run: Run, tell: Callable[[Progress], None], before_step: Callable[[Trainer], None]
-) -> None:
-    reported = saved = time.perf_counter()
-    rays, samples = trainer.rays, trainer.samples
-    while trainer.fraction < 1:
-        before_step(trainer)
-        trainer.step()
-        now = time.perf_counter()
-        if now - reported > REPORT_SECONDS:
-            trainer.check_finite()
-            elapsed, seconds, loss = now - reported, trainer.seconds, trainer.loss.item()
-            progress = Progress(
-                "training",
-                step=trainer.steps,
-                fraction=trainer.fraction,
-                seconds=seconds,
-                seconds_left=seconds / trainer.fraction - seconds,
-                loss=loss,
-                psnr=-10 * math.log10(max(loss, 1e-20)),
-                rays_per_second=(trainer.rays - rays) / elapsed,
-                samples_per_second=(trainer.samples - samples) / elapsed,
-                num_rays=trainer.num_rays,
-            )
-            record = asdict(progress)
-            record["train_psnr"] = record.pop("psnr")  # psnr is of held-out views, in the record of an evaluation
-            run.history.append({name: value for name, value in record.items() if name != "stage"})
-            tell(progress)
-            reported, rays, samples = now, trainer.rays, trainer.samples
-        if run.out is not None and now - saved > CHECKPOINT_SECONDS:
-            run.history.append(dict(step=trainer.steps, seconds=trainer.seconds, checkpoint=True))
-            _save(trainer, run)
-            saved = time.perf_counter()
+def _checkpoint(trainer: Trainer, run: Run) -> None:
+    run.history.append(dict(step=trainer.steps, seconds=trainer.seconds, checkpoint=True))
+    _save(trainer, run)
 
 
 def _save(trainer: Trainer, run: Run) -> None:

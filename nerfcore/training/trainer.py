@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
 import os
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +17,7 @@ from nerfcore._extension import use_huge_pages
 from nerfcore.data.pixels import PixelSampler
 from nerfcore.data.scene import Scene
 from nerfcore.errors import NerfcoreError
-from nerfcore.fields import Field, field_named
-from nerfcore.fields._around import FieldAround
-from nerfcore.fields.backdrop import BackdropField
-from nerfcore.fields.unbounded import UnboundedField
+from nerfcore.fields import Field
 from nerfcore.ops._dispatch import use_kernel
 from nerfcore.ops._guard import finite_guard
 from nerfcore.ops._late import LateNumber
@@ -33,7 +28,8 @@ from nerfcore.renderer.occupancy import OccupancyGrid
 from nerfcore.renderer.volume import Marching, place_samples, sample_positions
 from nerfcore.training.cameras import CameraRefinement
 from nerfcore.training.config import TrainConfig
-from nerfcore.training.extent import core_of, finest_resolution, is_contracted
+from nerfcore.training.field import new_field
+from nerfcore.training.loop import Training, decibels
 from nerfcore.training.loss import DepthTerm, modular_loss, over, photometric_loss
 from nerfcore.training.optimizer import Adam
 from nerfcore.training.recorder import StepRecorder
@@ -60,27 +56,7 @@ COUNTERS = ("steps", "rays", "samples", "num_rays", "samples_at_update", "rays_a
 OCCUPANCY_STATE = ("sweep", "draw")
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands. stage: loading, ready, training, evaluating or saving; rates are over the time since the last
-    report. memory_limit: bytes that training can need at most, see :meth:`Trainer.memory_limit`; pool_bytes: of the
-    file that photographs are drawn from, if memory does not hold them."""
-
-    stage: str
-    step: int = 0
-    fraction: float = 0.0
-    seconds: float = 0.0
-    seconds_left: float = math.nan
-    loss: float = math.nan
-    psnr: float = math.nan
-    rays_per_second: float = 0.0
-    samples_per_second: float = 0.0
-    num_rays: int = 0
-    memory_limit: int = 0
-    pool_bytes: int = 0
-
-
-class Trainer:
+class Trainer(Training):
     """One run's state; ``step()`` is the whole method.
 
     The number of rays follows the samples they need, so that a step costs the same throughout (Müller et al. 2022). On
@@ -92,8 +68,8 @@ class Trainer:
     """
 
     def __init__(self, scene: Scene, config: TrainConfig, device: str = "cpu", folder: Path | None = None):
-        self.scene, self.config, self.device = scene, config, device
-        self.generator = torch.Generator(device).manual_seed(config.seed)
+        super().__init__(config, device)
+        self.scene = scene
         on_gpu = self.generator.device.type == "cuda"
         self.samples_per_step = config.samples_per_step or SAMPLES_PER_STEP["cuda" if on_gpu else "cpu"]
         records = on_gpu and use_kernel(config.backend, torch.empty(0, device=device))
@@ -102,7 +78,7 @@ class Trainer:
         self.pixels = PixelSampler(scene.train, device, scene.transform, **pool)
         self.follows_depth = self.pixels.is_measured and config.depth_weight > 0
         self.marching = Marching.for_cascades(scene.cascades)
-        self.field = self._new_field()
+        self.field = new_field(scene, config).to(device)
         self.occupancy = OccupancyGrid(
             config.occupancy_resolution, scene.cascades, self.marching.step, device, config.backend, waits=not records
         )
@@ -120,8 +96,7 @@ class Trainer:
         centres = scene.transform.to_box(scene.camera_centres())
         self.full_from = FULL_FROM * (centres - 0.5).norm(dim=-1).median().item()
         self.num_rays = config.min_rays
-        self.steps = self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
-        self.seconds_used, self.started = 0.0, time.perf_counter()
+        self.rays = self.samples = self.samples_at_update = self.rays_at_forget = 0
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.met = torch.zeros((), dtype=torch.float64, device=device)  # how many samples a ray of a step met
         self.met_late = LateNumber()
@@ -141,42 +116,15 @@ class Trainer:
                 self.touched[name] = TouchedGradient.zeros_like(table)
                 use_huge_pages(self.touched[name].values)
 
-    def _new_field(self):
-        config = self.config
-        kind = field_named(config.field)
-        if not issubclass(kind, Field):
-            raise NerfcoreError(f"the field {config.field!r} is not of a scene, but of what else it is given")
-        if issubclass(kind, FieldAround):
-            raise NerfcoreError(
-                f"the field {config.field!r} is made of another one; name that, "
-                "with bounds contracted or background learned"
-            )
-        if config.background == "learned" and self.scene.has_alpha:
-            raise NerfcoreError("photographs with alpha show nothing behind the scene; train with background random")
-        has_end = config.box is not None or config.background != "random"
-        bounds = "box" if config.bounds == "auto" and has_end else config.bounds
-        core = core_of(self.scene) if is_contracted(self.scene, bounds) else None
-        shape = constructor_arguments(kind, config, finest_resolution(self.scene, core))
-        if core is not None:
-            field = UnboundedField(config.field, shape, core.side, core.middle, core.near, backend=config.backend)
-        elif config.background == "learned":
-            field = BackdropField(config.field, shape, backend=config.backend)
-        else:
-            field = kind(**shape, backend=config.backend)
-        if config.appearance == "code" and not field.code_features:
-            raise NerfcoreError(f"the field {config.field!r} takes no code of appearances; choose exposure or affine")
-        field.initialise(torch.Generator().manual_seed(config.seed))
-        return field.to(self.device)
-
     @property
-    def seconds(self) -> float:
-        """Wall time so far, earlier sittings included."""
-        return self.seconds_used + time.perf_counter() - self.started
+    def trained(self):
+        return self.field
 
-    @property
-    def fraction(self) -> float:
-        """Share of the budget spent: of the steps if they are given, else of the minutes."""
-        return self.steps / self.config.steps if self.config.steps else self.seconds / (60 * self.config.minutes)
+    def counts(self):
+        return {"rays_per_second": self.rays, "samples_per_second": self.samples}
+
+    def shown(self):
+        return {"psnr": decibels(self.loss), "num_rays": self.num_rays}
 
     def step(self) -> None:
         """Draws rays, renders them, compares, and moves the parameters."""
@@ -301,20 +249,14 @@ class Trainer:
             with finite_guard():
                 modular_loss(*batch, backend=self.config.backend)
         except NerfcoreError as error:
-            raise self._not_finite(error) from None
-        raise self._not_finite(f"{bad} is not finite")
+            raise self.not_finite(error) from None
+        raise self.not_finite(f"{bad} is not finite")
 
-    def check_finite(self) -> None:
-        """Names the first tensor that went bad."""
-        for name, tensor in [("the loss", self.loss), *self.field.named_parameters()]:
-            if not torch.isfinite(tensor).all():
-                raise self._not_finite(f"{name} is not finite")
-
-    def _not_finite(self, what: object) -> NerfcoreError:
+    @property
+    def advice(self):
         advice = "lower the learning rate or look for bad poses"
-        if self.config.precision == "fp16" and self.device != "cpu":
-            advice = f"train with precision bf16, {advice}"
-        return NerfcoreError(f"{what} at step {self.steps}; {advice}")
+        on_gpu_in_half = self.config.precision == "fp16" and self.device != "cpu"
+        return f"train with precision bf16, {advice}" if on_gpu_in_half else advice
 
     def model(self, header: dict) -> Model:
         """The field as it is now, ready to render and to be saved."""
@@ -399,17 +341,6 @@ def _repeatable_sums(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def constructor_arguments(kind: type[Field], config: TrainConfig, finest: int) -> dict:
-    """What a field takes of the settings. finest: cells along the box that photographs tell apart."""
-    taken = inspect.signature(kind).parameters
-    for name in ("table_storage", "precision"):
-        if name not in taken and getattr(config, name) != "float32":
-            raise NerfcoreError(f"the field {config.field!r} knows no {name}; leave that at float32")
-    offered = dict(finest=finest, table_storage=config.table_storage, precision=config.precision)
-    offered = {name: value for name, value in offered.items() if name in taken}
-    return offered | kind.presets[config.preset] | config.field_config
 
 
 def march_stride(fraction: float) -> float:

@@ -23,9 +23,9 @@ STEPS = 10
 KILLED_RUN = """
 import os, signal, sys
 import nerfcore
-from nerfcore.training import checkpoint, run
+from nerfcore.training import checkpoint, loop
 
-run.CHECKPOINT_SECONDS = 0.0  # after every step
+loop.CHECKPOINT_SECONDS = 0.0  # after every step
 moment, writes = sys.argv[1], 0
 call = getattr(os, moment)
 

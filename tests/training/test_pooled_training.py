@@ -9,7 +9,7 @@ import nerfcore
 from nerfcore.data import pool as pool_module
 from nerfcore.data.scene import StoredSplit
 from nerfcore.errors import OutputError
-from nerfcore.training import run as run_module
+from nerfcore.training import loop
 from nerfcore.training.config import TrainConfig
 from nerfcore.training.evaluate import evaluate
 from nerfcore.training.trainer import Trainer
@@ -43,7 +43,7 @@ def test_a_pool_repeats_to_the_bit_where_it_should():
 
 
 def test_interrupted_then_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
 
     def stop(progress):
         if progress.stage == "training":

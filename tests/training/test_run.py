@@ -10,7 +10,7 @@ import yaml
 import nerfcore
 from nerfcore.cameras.rays import camera_rays
 from nerfcore.errors import ModelError, NerfcoreError
-from nerfcore.training import run as run_module
+from nerfcore.training import loop
 from nerfcore.training.config import TrainConfig
 
 SMALL = dict(preset="fast", samples_per_step=2048, min_rays=64, occupancy_resolution=32, device="cpu")
@@ -62,7 +62,7 @@ def test_no_folder_no_files(scene, tmp_path, monkeypatch):
 
 
 def test_interrupted_then_resumed(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
 
     def stop(progress):
         if progress.stage == "training" and progress.step == 7:
