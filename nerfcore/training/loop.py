@@ -36,6 +36,10 @@ class Progress:
     memory_limit: int = 0
     pool_bytes: int = 0
 
+    def record(self) -> dict:
+        """What the history of a run keeps; there ``psnr`` is of held-out views, in the record of an evaluation."""
+        return {"train_psnr" if k == "psnr" else k: v for k, v in asdict(self).items() if k != "stage"}
+
 
 Tell = Callable[[Progress], None]
 
@@ -95,6 +99,14 @@ class Training:
         """What else :class:`Progress` says of the last step."""
         return {}
 
+    def progress(self, rates: dict[str, float]) -> Progress:
+        """Where the run stands. rates: how fast :meth:`counts` grew since the last report."""
+        seconds, fraction = self.seconds, self.fraction
+        left = seconds / fraction - seconds
+        return Progress(
+            "training", self.steps, fraction, seconds, left, loss=self.loss.item(), **rates, **self.shown()
+        )
+
     def check_finite(self) -> None:
         """Names the first tensor that went bad."""
         for name, tensor in [("the loss", self.loss), *self.trained.named_parameters()]:
@@ -124,15 +136,9 @@ def fit(
         now = time.perf_counter()
         if now - reported > REPORT_SECONDS:
             training.check_finite()
-            seconds, fraction, met = training.seconds, training.fraction, training.counts()
-            rates = {name: (met[name] - counts[name]) / (now - reported) for name in met}
-            progress = Progress(
-                "training", training.steps, fraction, seconds, seconds_left=seconds / fraction - seconds,
-                loss=training.loss.item(), **rates, **training.shown(),
-            )
-            record = asdict(progress)
-            record["train_psnr"] = record.pop("psnr")  # psnr is of held-out views, in the record of an evaluation
-            history.append({name: value for name, value in record.items() if name != "stage"})
+            met = training.counts()
+            progress = training.progress({name: (met[name] - counts[name]) / (now - reported) for name in met})
+            history.append(progress.record())
             tell(progress)
             reported, counts = now, met
         if save is not None and now - saved > CHECKPOINT_SECONDS:
