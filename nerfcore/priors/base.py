@@ -53,6 +53,7 @@ class Player:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     turns: int = 1  # updates in each step, each with a batch of its own
+    final: float = 1.0  # share of the learning rate that is left at the end of the budget, along half a cosine
 
 
 class Prior(nn.Module):
@@ -60,7 +61,7 @@ class Prior(nn.Module):
 
     ``facts``, ``config`` (attributes): what rebuilds the prior; a saved model stores them beside the parameters.
     ``batch_size``: examples of a batch, if the command does not say. ``needs``: names of the facts that may not be
-    empty, "labels" or "merges". All randomness comes from the generators that are handed in; parameters are drawn from
+    empty, "labels" or "merges". ``tiny``: a config as small as it works, for tests. All randomness comes from the generators that are handed in; parameters are drawn from
     the global one, which training seeds.
     """
 
@@ -68,6 +69,7 @@ class Prior(nn.Module):
     config: dict
     batch_size: int = 64
     needs: tuple[str, ...] = ()
+    tiny: dict = {}
 
     def __init__(self, facts: Facts, **config):
         super().__init__()
@@ -76,6 +78,9 @@ class Prior(nn.Module):
                 what = {"labels": "labels", "merges": "captions"}[name]
                 raise NerfcoreError(f"prior {self.name!r} needs data that has {what}")
         self.facts, self.config = facts, config
+
+    def prepare(self, examples, generator: torch.Generator) -> None:
+        """What is fitted once to :class:`~nerfcore.data.examples.Examples`, before the first step: a net of features."""
 
     def players(self) -> dict[str, Player]:
         """In the order of their turns."""
