@@ -61,8 +61,8 @@ class Prior(nn.Module):
 
     ``facts``, ``config`` (attributes): what rebuilds the prior; a saved model stores them beside the parameters.
     ``batch_size``: examples of a batch, if the command does not say. ``needs``: names of the facts that may not be
-    empty, "labels" or "merges". ``tiny``: a config as small as it works, for tests. All randomness comes from the generators that are handed in; parameters are drawn from
-    the global one, which training seeds.
+    empty, "labels" or "merges". ``tiny``: a config as small as it works, for tests. All randomness comes from the
+    generators that are handed in; parameters are drawn from the global one, which training seeds.
     """
 
     facts: Facts

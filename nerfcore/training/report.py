@@ -37,7 +37,7 @@ Point = tuple[float, float]
 
 def write_report(
     path: str | Path, config: dict, metrics: dict, history: list[dict], pictures: Sequence[Picture],
-    floaters: Sequence[Tensor] = (),
+    floaters: Sequence[Tensor] = (), *, curves: Sequence[str] = (), samples: Tensor | None = None,
 ) -> Path:
     """Writes the page and returns its path.
 
@@ -48,7 +48,8 @@ def write_report(
     ``metrics["per_image"]`` holds name, psnr, ssim and floaters of each, in the same order. All get a line in the
     table, and up to eight, evenly ranked from the best PSNR to the worst, are shown. floaters: of each of them [h, w],
     the share of light from these; the worst view is shown. ``metrics["camera_changes"]``, where there is one, says how
-    far training moved each camera: name, turn (degrees), shift (world units), focal and exposure (factors). Raises
+    far training moved each camera: name, turn (degrees), shift (world units), focal and exposure (factors). curves:
+    other keys of history that are drawn; samples [H, W, 3] in [0, 1]: a picture of what the run's prior draws. Raises
     OutputError.
     """
     metrics = dict(metrics)
@@ -56,11 +57,12 @@ def write_report(
     changes, timeline = metrics.pop("camera_changes", []), metrics.pop("timeline", {})
     ranked = sorted(range(len(scores)), key=lambda i: -scores[i]["psnr"])
     shown = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, min(MAX_PICTURES, len(ranked)))]
-    title = str(config.get("scene") or metrics.get("scene") or "run")
+    title = str(config.get("scene") or metrics.get("scene") or config.get("prior") or "run")
     body = [
         f"<header><p class=brand>nerfcore</p><h1>{escape(Path(title).name)}</h1>{_subtitle(metrics)}</header>",
         _headline(metrics),
-        _section("Time line", _timeline(timeline, history) + _curves(history, metrics)),
+        _section("Time line", _timeline(timeline, history) + _curves(history, metrics, curves)),
+        _section("Samples", "" if samples is None else f"<img alt=samples src='{_data_uri(samples)}'>"),
         _section("Held-out views", _gallery([(pictures[i], scores[i]) for i in shown], len(scores))),
         _section("Floaters", _floaters(pictures, scores, floaters)),
         _section("Every held-out view", _score_table(scores)),
@@ -125,12 +127,13 @@ def _timeline(timeline: dict[str, float], history: list[dict]) -> str:
     return f"<div class=timeline><div class=bar>{''.join(bar)}</div><p>{''.join(legend)}</p></div>"
 
 
-def _curves(history: list[dict], metrics: dict) -> str:
+def _curves(history: list[dict], metrics: dict, others: Sequence[str]) -> str:
     held_out = metrics["psnr"] if _is_number(metrics.get("psnr")) else None
     drawn = [
         _chart("PSNR of training rays, dB", _series(history, "train_psnr"), level=held_out),
         _chart("Loss", [(x, y) for x, y in _series(history, "loss") if y > 0], log=True),
         _chart("Rays a second", _series(history, "rays_per_second"), from_zero=True),
+        *(_chart(escape(key.replace("_", " ").capitalize()), _series(history, key)) for key in others),
     ]
     return f"<div class=charts>{''.join(drawn)}</div>" if any(drawn) else ""
 
