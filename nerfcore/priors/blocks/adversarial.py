@@ -49,8 +49,8 @@ def r1_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
 
 def augment(pictures: Tensor, random: torch.Generator) -> Tensor:
     """Brightness, translation and cutout of Zhao et al. 2020, section 3.2, for pictures [B, C, *spatial] that a
-    discriminator sees, true ones and false ones alike: few examples last longer. Brightness changes by up to 0.5, places
-    move by up to an eighth of a side, what comes in repeats the border, and a box of half the sides becomes 0.
+    discriminator sees, true ones and false ones alike: few examples last longer. Brightness changes by up to 0.5,
+    places move by up to an eighth of a side, what comes in repeats the border, and a box of half the sides becomes 0.
     Differentiable in: pictures (any order)."""
     count, spatial = pictures.shape[0], pictures.shape[2:]
 
@@ -87,16 +87,15 @@ class AdversarialPrior(Prior):
     defaults: dict = {}
 
     def __init__(self, facts: Facts, **config):
-        super().__init__(facts, **config)
-        self.settings = {**self.game, **self.defaults}
-        if unknown := sorted(set(config) - set(self.settings)):
-            raise NerfcoreError(f"prior {self.name!r} has no {unknown[0]!r}; choose {', '.join(sorted(self.settings))}")
-        self.settings |= config
-        generator_loss(self.settings["objective"], torch.zeros(()))  # raises where there is no such objective
+        known = {**self.game, **self.defaults}
+        if unknown := sorted(set(config) - set(known)):
+            raise NerfcoreError(f"prior {self.name!r} has no {unknown[0]!r}; choose {', '.join(sorted(known))}")
+        super().__init__(facts, **known | config)
+        generator_loss(self.config["objective"], torch.zeros(()))  # raises where there is no such objective
         self.generator: nn.Module
         self.discriminator: nn.Module
-        self.build(**{name: value for name, value in self.settings.items() if name not in self.game})
-        decay = self.settings["average"]
+        self.build(**{name: value for name, value in self.config.items() if name not in self.game})
+        decay = self.config["average"]
         self.average = Average(self.generator, decay) if decay else None
 
     def build(self, **settings) -> None:
@@ -113,7 +112,7 @@ class AdversarialPrior(Prior):
 
     def players(self) -> dict[str, Player]:
         """The penalty that comes every k-th step makes Adam count k + 1 steps as k (Karras et al. 2020, appendix B)."""
-        chosen = self.settings
+        chosen = self.config
         lazy = chosen["r1_every"] / (chosen["r1_every"] + 1) if chosen["r1"] and chosen["r1_every"] > 1 else 1.0
 
         def player(module: nn.Module, part: float, turns: int) -> Player:
@@ -128,7 +127,7 @@ class AdversarialPrior(Prior):
 
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
         """Of the discriminator also what it makes of true and of false pictures on average, in [0, 1]."""
-        chosen = self.settings
+        chosen = self.config
         if player == "generator":
             seen = self.seen(self.fakes(batch, turn.generator), turn.generator)
             return {"loss": generator_loss(chosen["objective"], self.verdict(seen, batch))}
@@ -144,7 +143,7 @@ class AdversarialPrior(Prior):
 
     def seen(self, pictures: Tensor, random: torch.Generator) -> Tensor:
         """What the discriminator is shown of pictures."""
-        return augment(pictures, random) if self.settings["augment"] else pictures
+        return augment(pictures, random) if self.config["augment"] else pictures
 
     def after_step(self, batch: Batch, turn: Turn) -> None:
         if self.average is not None:
@@ -163,7 +162,8 @@ class AdversarialPrior(Prior):
 
     @torch.no_grad()
     def sample(
-        self, count: int, generator: torch.Generator, labels: Tensor | None = None, captions: Sequence[str] | None = None
+        self, count: int, generator: torch.Generator, labels: Tensor | None = None,
+        captions: Sequence[str] | None = None,
     ) -> Tensor:
         with self.painter() as painter:
             return painter(count, generator)
