@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,11 +33,13 @@ class Classifier(nn.Module):
     mean 0 and variance 1 over what it is trained on, of which the classes are a linear function after a ReLU.
 
     channels, size: of the pictures, [B, channels, size, …] with 1, 2 or 3 spatial dimensions (``dims``). Values in
-    [-1, 1]. Differentiable in: pictures (first order), parameters while it is being trained.
+    [-1, 1]. num_classes: one number, or those of several questions that one picture answers.
+    Differentiable in: pictures (first order), parameters while it is being trained.
     """
 
-    def __init__(self, channels: int, size: int, num_classes: int, width: int = 64, dims: int = 2):
+    def __init__(self, channels: int, size: int, num_classes: int | Sequence[int], width: int = 64, dims: int = 2):
         super().__init__()
+        self.classes = (num_classes,) if isinstance(num_classes, int) else tuple(num_classes)
         convolution, norm, pool = LAYERS[dims]
         widths = CHANNELS[: max(2, math.ceil(math.log2(size / SMALLEST)))]
         self.blocks = nn.ModuleList(
@@ -46,11 +48,11 @@ class Classifier(nn.Module):
         )
         flat = widths[-1] * (size >> len(widths)) ** dims
         self.to_features = nn.Sequential(nn.Linear(flat, width, bias=False), nn.BatchNorm1d(width, affine=False))
-        self.to_logits = nn.Linear(width, num_classes)
+        self.to_logits = nn.Linear(width, sum(self.classes))
         self.dropout = nn.Dropout(0.3)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Logits [B, num_classes]."""
+        """Logits [B, num_classes]; of several questions, one after another."""
         return self.to_logits(self.dropout(relu(self.features(pictures))))
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -70,30 +72,34 @@ class Classifier(nn.Module):
 def train_classifier(
     pictures: Tensor,
     labels: Tensor | None,
-    num_classes: int,
+    num_classes: int | Sequence[int],
     *,
     steps: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
     width: int = 64,
-    shift: int = 2,
+    shift: int = 1,
     mirrored: bool = False,
     batch_size: int = 64,
 ) -> Classifier:
     """A classifier, trained with Adam and a rate that falls to 0 along a cosine, then frozen and in evaluation mode.
 
-    pictures [N, C, size, …] in [-1, 1], all sides equal; labels [N], from 0 to num_classes - 1, or None: then it learns
-    by which of four quarter turns a picture was turned (Gidaris et al. 2018), and num_classes must be 4.
+    pictures [N, C, size, …] in [-1, 1], all sides equal; labels [N], from 0 to num_classes - 1, or [N, Q], a
+    column for each of Q questions; or None: then it learns by which of four quarter turns a picture was turned (Gidaris
+    et al. 2018), and num_classes must be 4.
     steps: repeatable to the bit on one machine; or seconds. Each picture is moved by up to ``shift`` pixels along every
     axis, its edges repeated, and, where ``mirrored``, flipped along the last axis half of the time.
     Raises NerfcoreError where labels do not fit, or where a loss is not finite.
     """
     if (steps is None) == (seconds is None):
         raise NerfcoreError(f"give a classifier steps or seconds, one of them: got {steps} and {seconds}")
-    if labels is None and (num_classes != 4 or pictures.ndim != 4):
+    if labels is None and (num_classes not in (4, [4]) or pictures.ndim != 4):
         raise NerfcoreError("without labels a classifier learns four quarter turns of pictures [N, C, size, size]")
-    if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        raise NerfcoreError(f"labels must be from 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}")
+    if labels is not None:
+        labels, most = labels.view(len(pictures), -1), torch.as_tensor(num_classes).view(-1) - 1
+        if labels.shape[1] != len(most) or (labels < 0).any() or (labels.cpu() > most).any():
+            found = f"{labels.amin(0).tolist()} to {labels.amax(0).tolist()}"
+            raise NerfcoreError(f"labels must be from 0 to {most.tolist()}, got {found}; count the classes again")
     device, generator = pictures.device, torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the initial weights and of the dropout, both drawn from the global generator
@@ -108,7 +114,8 @@ def train_classifier(
                 batch, truth = quarter_turns(batch, generator)
             else:
                 truth = labels[index]
-            loss = cross_entropy(net(batch), truth, label_smoothing=0.05)
+            answers = zip(net(batch).split(net.classes, 1), truth.view(batch_size, -1).unbind(1), strict=True)
+            loss = sum(cross_entropy(logits, right, label_smoothing=0.05) for logits, right in answers)
             if not torch.isfinite(loss):
                 raise NerfcoreError(f"the loss of a classifier is not finite at step {step}; look at its pictures")
             optimizer.zero_grad()
@@ -128,8 +135,9 @@ def features_of(pictures: Tensor, net: Classifier | Callable[[Tensor], Tensor]) 
 
 @torch.no_grad()
 def predictions(pictures: Tensor, net: Classifier) -> Tensor:
-    """[N]: the likeliest class of each picture [N, C, *spatial] in [-1, 1]."""
-    return torch.cat([net(part).argmax(1) for part in pictures.split(MOST_AT_ONCE)])
+    """[N, Q]: the likeliest answer to each question of each picture [N, C, *spatial] in [-1, 1]."""
+    logits = torch.cat([net(part) for part in pictures.split(MOST_AT_ONCE)])
+    return torch.stack([part.argmax(1) for part in logits.split(net.classes, 1)], 1)
 
 
 def inception_features(device: str = "cpu") -> Callable[[Tensor], Tensor]:
