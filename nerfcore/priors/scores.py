@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from nerfcore._extension import cache_dir
 from nerfcore.data.examples import Examples
+from nerfcore.errors import OutputError
 from nerfcore.metrics import features, generative
 from nerfcore.metrics.features import Classifier, features_of, predictions, train_classifier
 from nerfcore.priors.base import Prior
@@ -19,9 +21,8 @@ from nerfcore.training.checkpoint import read_tensors, write_tensors
 
 FEATURE_STEPS = 1200  # of the classifier that features are of; with batches of 64 under a minute on one core at 28²
 JUDGE_SEED = 101  # priors and feature nets are seeded with small numbers
-JUDGE_HELD_OUT = 0.2
-JUDGE_BOUND = 0.95  # on real pictures, below which a judge's word is void
-DRAWN_AT_ONCE = 250
+JUDGE_HELD_OUT = 5  # one of so many
+JUDGE_BOUND, DRAWN_AT_ONCE = 0.95, 250  # accuracy on real pictures, below which a judge's word is void; samples
 
 
 def feature_net(train: Examples, seed: int = 0, steps: int = FEATURE_STEPS) -> Classifier:
@@ -29,16 +30,16 @@ def feature_net(train: Examples, seed: int = 0, steps: int = FEATURE_STEPS) -> C
     turns where it has none, and kept in the cache folder under a digest of all that it depends on."""
     pictures, labels, classes = _questions(train)
     facts = repr((seed, steps, tuple(pictures.shape), classes, torch.__version__)).encode()
-    contents = [Path(features.__file__).read_bytes(), pictures.numpy().tobytes()]
-    contents += [] if labels is None else [labels.numpy().tobytes()]
+    tensors = [x for x in (pictures, labels) if x is not None]
+    contents = [Path(features.__file__).read_bytes(), *(x.numpy().tobytes() for x in tensors)]
     digest = hashlib.sha256(facts + b"".join(contents)).hexdigest()[:16]
-    file = cache_dir() / "features" / f"{digest}.nerf"
-    if file.is_file():
+    if (file := cache_dir() / "features" / f"{digest}.nerf").is_file():
         net = Classifier(*pictures.shape[1:3], classes, dims=pictures.ndim - 2)
         net.load_state_dict(read_tensors(file)[0])
         return net.eval().requires_grad_(False)
     net = train_classifier(pictures, labels, classes, steps=steps, seed=seed)
-    write_tensors(file, net.state_dict(), dict(data=train.name, classes=classes, steps=steps, seed=seed))
+    with contextlib.suppress(OutputError):  # then it is trained anew next time
+        write_tensors(file, net.state_dict(), dict(data=train.name, classes=classes, steps=steps, seed=seed))
     return net
 
 
@@ -61,10 +62,9 @@ def score_samples(
 ) -> dict:
     """Figures of samples [N, C, *spatial] beside held-out pictures [M, …], all in [-1, 1], and of what bounds them.
 
-    ``distance`` (Fréchet) and ``kernel_distance`` are from the samples to the test split, ``floor`` and ``kernel_floor``
-    from the training split, ``ceiling`` and ``kernel_ceiling`` from a Gaussian of its pixels; ``…_error``: standard
-    errors. All sets have ``count`` pictures, which distances depend on: as many as the smallest has. ``precision``,
-    ``recall``, ``density`` and ``coverage`` are of the samples, with 5 neighbours.
+    ``distance`` (Fréchet) and ``kernel_distance`` are from the samples to the test split, ``floor`` from the training
+    split, ``ceiling`` from a Gaussian of its pixels; ``…_error``: standard errors. All sets have ``count`` pictures, as
+    many as the smallest, since distances depend on it. The rest is of the samples, with 5 neighbours.
     """
     count = min(len(samples), len(train), len(test))
     generator = torch.Generator().manual_seed(seed)
@@ -77,9 +77,8 @@ def score_samples(
         found[f"{name}_error"] = generative.bootstrap_error(generative.frechet_distance, other, real, seed=seed)
         found[f"kernel_{name}"] = generative.kernel_distance(other, real)
     found["precision"], found["recall"] = generative.precision_recall(real, fake)
-    return found | dict(
-        density=generative.density(real, fake), coverage=generative.coverage(real, fake), count=count
-    )
+    found["density"], found["coverage"] = generative.density(real, fake), generative.coverage(real, fake)
+    return found | dict(count=count)
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,9 @@ class Judge:
 
 def train_judge(examples: Examples, steps: int, seed: int = JUDGE_SEED) -> Judge:
     """A judge of all attributes of its own examples, of ``"label"`` where these have none; a fifth of them tells its
-    accuracy. Pass a split that no prior, feature net or guidance has seen."""
+    accuracy. Pass a split with labels that no prior, feature net or guidance has seen."""
     pictures, labels, classes = _questions(examples)
-    if labels is None:
-        raise ValueError("a judge needs examples with labels")
-    held_out = round(JUDGE_HELD_OUT * len(pictures))
+    held_out = len(pictures) // JUDGE_HELD_OUT
     net = train_classifier(pictures[held_out:], labels[held_out:], classes, steps=steps, seed=seed)
     right = (predictions(pictures[:held_out], net) == labels[:held_out]).double().mean(0).tolist()
     return Judge(net, dict(zip(examples.attributes or ["label"], right, strict=True)))
@@ -118,7 +115,7 @@ def train_judge(examples: Examples, steps: int, seed: int = JUDGE_SEED) -> Judge
 def _questions(examples: Examples) -> tuple[Tensor, Tensor | None, list[int]]:
     """Pictures, labels [N, Q] of what can be asked of them, and how many answers each question has."""
     pictures, labels, _ = examples.take(torch.arange(len(examples)))
-    asked = list(examples.attributes.values()) if examples.attributes else [] if labels is None else [labels]
-    if not asked:
+    asked = list((examples.attributes or {"label": labels}).values())
+    if asked == [None]:
         return pictures, None, [4]
     return pictures, torch.stack(asked, 1), [int(answers.max()) + 1 for answers in asked]
