@@ -50,6 +50,7 @@ class StyleGAN(AdversarialPrior):
     (Karras et al. 2020, equation 4), 0 for none; truncation: of samples, 1 for none.
     """
 
+    batch_size = 32
     tiny = dict(latent=4, style_width=8, depth=2, widths=(8, 8), path_length=1.0)
     defaults = dict(
         latent=64, style_width=64, depth=4, widths=(16, 32, 64), mixing=0.9, path_length=0.0, truncation=1.0,

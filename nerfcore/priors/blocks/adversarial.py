@@ -110,6 +110,14 @@ class AdversarialPrior(Prior):
         """Logits of the discriminator, whether pictures are true, given what the batch says of them."""
         return self.discriminator(pictures)
 
+    def matched(self, logits: Tensor) -> Tensor:
+        """Those of a verdict that are of what the batch says, where it has others too."""
+        return logits
+
+    def mismatch_loss(self, real: Tensor, fake: Tensor) -> Tensor | float:
+        """What the discriminator minimises besides, of the other logits of its verdicts."""
+        return 0.0
+
     def players(self) -> dict[str, Player]:
         """The penalty that comes every k-th step makes Adam count k + 1 steps as k (Karras et al. 2020, appendix B)."""
         chosen = self.config
@@ -130,16 +138,17 @@ class AdversarialPrior(Prior):
         chosen = self.config
         if player == "generator":
             seen = self.seen(self.fakes(batch, turn.generator), turn.generator)
-            return {"loss": generator_loss(chosen["objective"], self.verdict(seen, batch))}
+            return {"loss": generator_loss(chosen["objective"], self.matched(self.verdict(seen, batch)))}
         with torch.no_grad():
             fake = self.seen(self.fakes(batch, turn.generator), turn.generator)
         penalised = chosen["r1"] > 0 and turn.step % chosen["r1_every"] == 0
         true = batch.pictures.detach().requires_grad_(penalised)
         real_logits, fake_logits = self.verdict(self.seen(true, turn.generator), batch), self.verdict(fake, batch)
-        loss = discriminator_loss(chosen["objective"], real_logits, fake_logits)
-        if penalised:
-            loss = loss + chosen["r1"] / 2 * chosen["r1_every"] * r1_penalty(real_logits, true)
-        return {"loss": loss, "real": real_logits.sigmoid().mean(), "fake": fake_logits.sigmoid().mean()}
+        real, false = self.matched(real_logits), self.matched(fake_logits)
+        loss = discriminator_loss(chosen["objective"], real, false) + self.mismatch_loss(real_logits, fake_logits)
+        if penalised:  # of the mean of a picture's logits, so that it does not grow with their number
+            loss = loss + chosen["r1"] / 2 * chosen["r1_every"] * r1_penalty(real_logits.flatten(1).mean(1), true)
+        return {"loss": loss, "real": real.sigmoid().mean(), "fake": false.sigmoid().mean()}
 
     def seen(self, pictures: Tensor, random: torch.Generator) -> Tensor:
         """What the discriminator is shown of pictures."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from nerfcore.priors.blocks.convolution import coded_size, convolution
 from nerfcore.priors.blocks.initialise import initialise
-from nerfcore.priors.blocks.style import Equalised, leaky, unit
+from nerfcore.priors.blocks.style import HE, Equalised, leaky, unit
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -60,14 +60,15 @@ class ResidualDiscriminator(nn.Module):
         dims, levels = len(spatial), len(widths)
         coarse = coded_size(spatial, levels - 1)
         entered = range(levels if multi_scale else 1)
-        self.enter = nn.ModuleList(Equalised(channels, widths[level], dims) for level in entered)
+        self.enter = nn.ModuleList(Equalised(channels, widths[level], dims, gain=HE) for level in entered)
         self.blocks = nn.ModuleList(_Halving(widths[i], widths[i + 1], dims) for i in range(levels - 1))
         judged = range(levels) if multi_scale else (levels - 1,)
         self.heads = nn.ModuleDict({str(i): _Head(widths[i], dims, coarse, condition_width) for i in judged})
 
     def forward(self, pyramid: Sequence[Tensor], condition: Tensor | None = None) -> Tensor:
         """pyramid: pictures [B, C, *spatial] from fine to coarse, as :func:`pyramid_of` makes them, the first alone
-        unless multi_scale. Returns logits [B, K], K = 1 or, of L levels, L (L + 1) / 2. Differentiable in: pyramid
+        unless multi_scale; condition: [B, condition_width], or [B, M, condition_width] for several verdicts on each
+        picture. Returns logits [B, K] or [B, M, K], K = 1 or, of L levels, L (L + 1) / 2. Differentiable in: pyramid
         (twice), condition."""
         if len(pyramid) != len(self.enter):
             raise ValueError(f"the discriminator sees {len(self.enter)} sizes of a picture, got {len(pyramid)}")
@@ -79,7 +80,7 @@ class ResidualDiscriminator(nn.Module):
                 hidden.append(leaky(self.enter[level](pyramid[level])))
             if str(level) in self.heads:
                 logits += [self.heads[str(level)](x, condition) for x in hidden]
-        return torch.cat(logits, 1)
+        return torch.cat(logits, -1)
 
 
 def halve(x: Tensor) -> Tensor:
@@ -110,7 +111,7 @@ def batch_deviation(x: Tensor, group: int = 4) -> Tensor:
 class _Halving(nn.Module):
     def __init__(self, inputs: int, outputs: int, dims: int):
         super().__init__()
-        self.first, self.second = Equalised(inputs, inputs, dims, 3), Equalised(inputs, outputs, dims, 3)
+        self.first, self.second = (Equalised(inputs, width, dims, 3, gain=HE) for width in (inputs, outputs))
         self.skip = Equalised(inputs, outputs, dims)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,8 +123,8 @@ class _Head(nn.Module):
     def __init__(self, width: int, dims: int, places: tuple[int, ...], condition_width: int | None):
         super().__init__()
         self.places = places
-        self.convolution = Equalised(width + 1, width, dims, 3)
-        self.inner, self.out = Equalised(width * math.prod(places), width), Equalised(width, 1)
+        self.convolution = Equalised(width + 1, width, dims, 3, gain=HE)
+        self.inner, self.out = Equalised(width * math.prod(places), width, gain=HE), Equalised(width, 1)
         self.project = None if condition_width is None else Equalised(condition_width, width)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
@@ -131,7 +132,7 @@ class _Head(nn.Module):
         while tuple(x.shape[2:]) != self.places:
             x = halve(x)
         x = leaky(self.inner(x.flatten(1)))
-        logit = self.out(x)
-        if self.project is not None:
-            logit = logit + (x * unit(self.project(condition))).sum(1, keepdim=True) / math.sqrt(x.shape[1])
-        return logit
+        if self.project is None:
+            return self.out(x)
+        x = x.view(len(x), *[1] * (condition.ndim - 2), -1)
+        return self.out(x) + (x * unit(self.project(condition))).sum(-1, keepdim=True) / math.sqrt(x.shape[-1])

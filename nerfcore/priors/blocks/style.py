@@ -12,17 +12,22 @@ from torch.nn import functional
 from nerfcore.priors.blocks.attention import Attention
 from nerfcore.priors.blocks.convolution import coded_size
 
+HE = math.sqrt(2)  # gain of layers that a rectifier follows
 INTERPOLATION = ("linear", "bilinear", "trilinear")
 
 
 class Equalised(nn.Module):
     """A linear layer (dims 0) or a convolution whose weights are drawn from the standard normal distribution and scaled
-    to He's variance as they are used, so that Adam moves all layers at one relative speed (Karras et al. 2018,
-    progressive growing, section 4.1), times ``rate``. Biases begin at ``bias``."""
+    as they are used, so that Adam moves all layers at one relative speed (Karras et al. 2018, progressive growing,
+    section 4.1), times ``rate``. Biases begin at ``bias``. gain: deviation of the output for a normal input; the root
+    of 2 is He's, for what a rectifier follows."""
 
-    def __init__(self, inputs: int, outputs: int, dims: int = 0, side: int = 1, rate: float = 1.0, bias: float = 0.0):
+    def __init__(
+        self, inputs: int, outputs: int, dims: int = 0, side: int = 1, *, gain: float = 1.0, rate: float = 1.0,
+        bias: float = 0.0,
+    ):
         super().__init__()
-        self.rate, self.scale = rate, rate / math.sqrt(inputs * side**dims)
+        self.rate, self.scale = rate, gain * rate / math.sqrt(inputs * side**dims)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *[side] * dims) / rate)
         self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
 
@@ -32,8 +37,8 @@ class Equalised(nn.Module):
 
 
 def leaky(x: Tensor) -> Tensor:
-    """Leaky rectifier of slope 0.2, scaled so that a normal input keeps its square, nearly. Differentiable in: x."""
-    return math.sqrt(2) * functional.leaky_relu(x, 0.2)
+    """Rectifier of slope 0.2 below 0. Differentiable in: x."""
+    return functional.leaky_relu(x, 0.2)
 
 
 def double(x: Tensor) -> Tensor:
@@ -42,8 +47,8 @@ def double(x: Tensor) -> Tensor:
 
 
 def unit(x: Tensor) -> Tensor:
-    """x [B, N] divided by the root of the mean of its squares. Differentiable in: x (any order)."""
-    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+    """x [..., N] divided by the root of the mean of its squares. Differentiable in: x (any order)."""
+    return x * (x.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
 
 
 class Mapping(nn.Sequential):
@@ -52,7 +57,7 @@ class Mapping(nn.Sequential):
 
     def __init__(self, inputs: int, width: int, depth: int):
         sizes = (inputs, *[width] * depth)
-        super().__init__(*(Equalised(sizes[i], width, rate=0.01) for i in range(depth)))
+        super().__init__(*(Equalised(sizes[i], width, gain=HE, rate=0.01) for i in range(depth)))
 
     def forward(self, noise: Tensor) -> Tensor:
         style = unit(noise)
