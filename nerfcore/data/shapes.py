@@ -51,8 +51,8 @@ GAP = 0.12  # between objects beside one another, world units
 BACKGROUND = 0.86  # sRGB value of its light grey
 LIGHT, AMBIENT, LAMBERT = (-0.40, -0.25, 0.88), 0.26, 0.84  # towards the light; shares of albedo
 HIGHLIGHT, SHININESS, SHEEN = 0.9, 24.0, 0.16  # of shiny things: of the light, its exponent, and of the sky
-CAMERA_DISTANCE, HALF_VIEW = 7.0, 1.5  # world units; the latter reaches the border of the picture at that distance
-TOWARDS_OTHERS = 0.35  # how far the camera's target lies from the first object on the way to the others
+CAMERA_DISTANCE, HALF_VIEW = 7.0, 1.55  # world units; the latter reaches the border of the picture at that distance
+TOWARDS_OTHERS = 0.3  # how far the camera's target lies from the first object on the way to the others
 HIT = 1e-3  # a ray this near to a surface has hit it, in radii: a fiftieth of a pixel
 MOST_STEPS = 64
 BATCH = 128  # pictures traced together: more take more memory and no less time
@@ -149,7 +149,8 @@ class Views:
 
 
 class Shapes:
-    """The scenes of a seed. Scene ``index``, from 0 to 2^63, is the same whichever others are asked for."""
+    """The scenes of a seed. Scene ``index``, from 0 on, is the same whichever others are asked for, and so are its
+    pictures, to float32's rounding."""
 
     def __init__(self, seed: int = 0):
         self.seed = seed
@@ -198,19 +199,8 @@ class Shapes:
         return look_at(target + CAMERA_DISTANCE * towards, target)
 
     def signed_distance(self, index: int) -> Callable[[Tensor], Tensor]:
-        """Of a scene: world points [N, 3] to [N]. :func:`nerfcore.mesh.level_set.extract_level_set` makes a mesh of it
-        within ``BOX``."""
-        things = self.scene(index).things
-
-        def distance(points: Tensor) -> Tensor:
-            parts = []
-            for thing in things:
-                own = torch.tensor([[*thing.centre, thing.radius, thing.yaw, thing.proportion]], device=points.device)
-                local = _turned((points - own[:, :3]).T, own[:, 4]).T / thing.radius
-                parts.append(KINDS[thing.shape].distance(local, own[:, 5]) * thing.radius)
-            return torch.stack(parts).amin(0)
-
-        return distance
+        """Of a scene, see :func:`distance_to`."""
+        return distance_to(self.scene(index).things)
 
     @torch.no_grad()
     def render(
@@ -240,6 +230,21 @@ class Shapes:
             pictures = (255 * rgb).round().byte().transpose(0, 1).contiguous()
             parts.append((pictures, *torch.where(ways.isfinite(), ways, 0)))
         return Views(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def distance_to(things: Sequence[Thing]) -> Callable[[Tensor], Tensor]:
+    """The signed distance of what stands in a scene, or in a part of it: world points [N, 3] to [N], differentiable.
+    :func:`nerfcore.mesh.level_set.extract_level_set` makes a mesh of it within ``BOX``."""
+
+    def distance(points: Tensor) -> Tensor:
+        parts = []
+        for thing in things:
+            yaw, proportion = points.new_tensor([thing.yaw]), points.new_tensor([thing.proportion])
+            local = _turned((points - points.new_tensor(thing.centre)).T, yaw).T / thing.radius
+            parts.append(KINDS[thing.shape].distance(local, proportion) * thing.radius)
+        return torch.stack(parts).amin(0)
+
+    return distance
 
 
 def default_camera() -> Camera:
