@@ -13,7 +13,7 @@ from nerfcore.priors.blocks.style import ToPicture, double
 from nerfcore.priors.blocks.windows import StyleBlock, grid_encoding
 from nerfcore.priors.stylegan import StyleGAN
 
-HEADS = 4
+PER_HEAD = 16  # channels, about
 BLOCKS = 2  # a level
 
 
@@ -42,7 +42,7 @@ class SwinSynthesis(nn.Module):
         self.constant = nn.Parameter(torch.randn(*window, back[0]))
         self.widen = nn.ModuleList(nn.Linear(a, b) for a, b in zip(back, back[1:], strict=False))
         self.blocks = nn.ModuleList(
-            StyleBlock(width, style_width, HEADS, window, side)
+            StyleBlock(width, style_width, max(width // PER_HEAD, 2), window, side)
             for width, side in zip(back, sides, strict=True)
             for _ in range(BLOCKS)
         )

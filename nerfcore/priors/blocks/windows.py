@@ -56,8 +56,8 @@ class WindowAttention(nn.Module):
         spatial = mixed.shape[1:-1]
         split = to_windows(mixed, self.window).unflatten(-1, (3, self.heads // 2, -1))
         query, key, value = split.permute(3, 0, 1, 4, 2, 5)  # [B, windows, heads / 2, T, N]
-        logits = query @ key.mT / math.sqrt(query.shape[-1]) + bias
-        found = (logits.softmax(-1) @ value).transpose(2, 3).flatten(3)
+        logits = (query / math.sqrt(query.shape[-1])) @ key.mT
+        found = ((logits + bias).softmax(-1) @ value).transpose(2, 3).flatten(3)
         return from_windows(found, self.window, spatial)
 
 
