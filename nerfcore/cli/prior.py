@@ -133,7 +133,7 @@ class SamplePrior:
 
     def _captions(self, prior) -> list[str] | None:
         if ("merges" in prior.needs) != (self.caption is not None):
-            advice = "draws what is said; give a --caption" if self.caption is None else "knows no captions; leave it out"
+            advice = "draws what a --caption says; give one" if self.caption is None else "knows no captions"
             raise NerfcoreError(f"prior {prior.name!r} in {self.model} {advice}")
         return self.caption and [self.caption] * self.count
 
@@ -176,13 +176,15 @@ class EvalPrior:
         draws, keeps = does(prior, "sample"), does(prior, "reconstruct")
         if not draws and not keeps:
             raise NerfcoreError(f"prior {prior.name!r} in {self.model} neither draws nor encodes pictures")
+        own = self.features == "own"
+        net = None if own else inception_features()  # which may not be there: before all that takes time
         with stages() as stage:
             stage("reading pictures", 0, 1)
             train = load_examples(self.data, "train", prior.facts.shape[-1])
             test = load_examples(self.data, "test", prior.facts.shape[-1])
             if test.shape != prior.facts.shape:
-                own, given = list(prior.facts.shape), list(test.shape)
-                raise NerfcoreError(f"{self.model} is of pictures {own}, {self.data} has {given}; give what it learned")
+                shape, given = list(prior.facts.shape), list(test.shape)
+                raise NerfcoreError(f"{self.model} is of pictures {shape}, {self.data} has {given}; take its own")
             test = test.subset(torch.arange(min(self.count, len(test))))
             pictures, labels, captions = test.take(torch.arange(len(test)))
             found = dict(prior=prior.name, data=test.name, count=len(test))
@@ -195,8 +197,7 @@ class EvalPrior:
                 captions = captions if "merges" in prior.needs else None
                 samples = draw_samples(prior, len(test), self.seed, labels, captions)
                 stage("training the classifier whose features are compared", 0, 1)
-                own = self.features == "own"
-                net = feature_net(train) if own else inception_features()
+                net = net or feature_net(train)
                 stage("comparing", 0, 1)
                 real = train.take(torch.arange(len(train)))[0]
                 found |= dict(features="own classifier" if own else "torchvision Inception-v3")
