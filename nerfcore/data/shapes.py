@@ -8,6 +8,7 @@ nearest to the middle of the picture, so a picture tells which object its captio
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import math
@@ -26,9 +27,8 @@ from nerfcore.cameras.poses import look_at
 from nerfcore.data.examples import Examples
 from nerfcore.errors import OutputError, SceneError
 from nerfcore.files import write_file
-from nerfcore.synthetic import primitives
+from nerfcore.synthetic import primitives, tracer
 from nerfcore.synthetic.primitives import box, capsule, cone, difference, intersection, sphere, torus, union
-from nerfcore.synthetic.tracer import encode_srgb
 
 SIZES = (16, 32, 64)
 TRACED = 64  # pixels along each side of a picture that is traced; smaller ones are box means
@@ -53,7 +53,7 @@ LIGHT, AMBIENT, LAMBERT = (-0.40, -0.25, 0.88), 0.26, 0.84  # towards the light;
 HIGHLIGHT, SHININESS, SHEEN = 0.9, 24.0, 0.16  # of shiny things: of the light, its exponent, and of the sky
 CAMERA_DISTANCE, HALF_VIEW = 7.0, 1.55  # world units; the latter reaches the border of the picture at that distance
 TOWARDS_OTHERS = 0.3  # how far the camera's target lies from the first object on the way to the others
-HIT = 1e-3  # a ray this near to a surface has hit it, in radii: a fiftieth of a pixel
+HIT = 1e-3  # a ray this near to a surface has hit it, in radii: less than a fiftieth of a pixel
 MOST_STEPS = 64
 BATCH = 128  # pictures traced together: more take more memory and no less time
 
@@ -181,8 +181,8 @@ class Shapes:
                 if relation == "on top of":
                     apart = KINDS[first.shape].down * first.radius + KINDS[shape].up * radius
                 centre = tuple(apart * along for along in direction)
-            said = (pick((True, False)) and material, (relation is None or pick((True, False))) and size)
-            phrases.append(" ".join(word for word in (said[1], said[0], colour, shape) if word))
+            words = [size if relation is None else pick((size, "")), pick((material, "")), colour, shape]
+            phrases.append(" ".join(word for word in words if word))
             things.append(Thing(shape, colour, size, material, centre, radius, yaw, proportion))
         clauses = [f"{relation} {_article(phrase)}" for relation, phrase in zip(relations, phrases[1:], strict=True)]
         caption = " ".join([_article(phrases[0]), " and ".join(clauses)]).strip()
@@ -214,7 +214,9 @@ class Shapes:
         camera = camera or default_camera()
         if (camera.width, camera.height) != (TRACED, TRACED):
             raise ValueError(f"camera must be of {TRACED} x {TRACED} pixels, got {camera.width} x {camera.height}")
-        poses = self.poses(indices) if poses is None else poses
+        poses = self.poses(indices) if poses is None else poses.float()
+        if poses.shape != (len(indices), 3, 4):
+            raise ValueError(f"poses must be [{len(indices)}, 3, 4], one for each index, got {list(poses.shape)}")
         origin, direction = camera.unproject(camera.pixel_centres())
         parts = []
         for first in range(0, len(indices), BATCH):
@@ -260,8 +262,8 @@ def shapes_examples(
     """Pictures of ``count`` scenes (8,000 to train on, 2,000 to test on, if not given), ``views`` of each after one
     another, with captions, attributes, and the first object's shape as label. The splits have no scene in common.
 
-    cache: the folder that pictures are kept in; None is ``shapes`` in the folder of :func:`nerfcore._extension.
-    cache_dir`. What is kept there is drawn again when this code changes.
+    cache: the folder that pictures are kept in; None is ``shapes`` in the cache folder that ``nerfcore doctor`` prints.
+    They are drawn again when this code changes.
     """
     count = DEFAULT_COUNT[split] if count is None else count
     shapes, indices = Shapes(seed), range(FIRST[split], FIRST[split] + count)
@@ -271,7 +273,7 @@ def shapes_examples(
         for name, options in ATTRIBUTES.items()
     }
     key = hashlib.sha256(repr((split, size, count, views, seed)).encode())
-    for file in (__file__, primitives.__file__):
+    for file in (__file__, primitives.__file__, tracer.__file__):
         key.update(Path(file).read_bytes())
     kept = (cache_dir() / "shapes" if cache is None else Path(cache)) / f"{key.hexdigest()[:24]}.npy"
     pictures = _kept(kept, (count * views, 3, size, size))
@@ -280,10 +282,8 @@ def shapes_examples(
         pictures = torch.stack(drawn, 1).flatten(0, 1)
         content = io.BytesIO()
         np.save(content, pictures.numpy())
-        try:
+        with contextlib.suppress(OutputError):  # then it is drawn again next time
             write_file(kept, content.getvalue())
-        except OutputError:
-            pass  # it is drawn again next time
     captions = tuple(scene.caption for scene in scenes)
     return Examples(pictures, attributes["shape"], ATTRIBUTES["shape"], captions, "shapes", attributes)
 
@@ -350,7 +350,7 @@ def _trace(scenes: Sequence[Sequence[Thing]], origin: Tensor, direction: Tensor)
     upwards = (ray[5] - 2 * (normal * ray[3:6]).sum(0) * normal[2]).clamp(min=0)  # of the reflected ray
     gleam = shiny[seen] * (HIGHLIGHT * mirrored**SHININESS + SHEEN * upwards)
     rgb = torch.full((3, len(nearest)), BACKGROUND)
-    rgb[:, at] = encode_srgb(albedo[:, seen] * (AMBIENT + LAMBERT * facing) + gleam)
+    rgb[:, at] = tracer.encode_srgb(albedo[:, seen] * (AMBIENT + LAMBERT * facing) + gleam)
     return rgb.view(3, -1, rays), nearest.view(-1, rays)
 
 

@@ -194,6 +194,11 @@ def test_any_camera_may_look():
     assert abs(top + 0.5 - pixel[0, 1]) < 2 and abs(columns[rows == top].float().mean() + 0.5 - pixel[0, 0]) < 1.5
 
 
+def test_a_camera_that_looks_away_sees_the_background():
+    views = SHAPES.render([0], look_at((0.0, -5.0, 0.0), (0.0, -9.0, 0.0))[None])
+    assert not views.distance.any() and not views.z_depth.any() and views.pictures.unique().numel() == 1
+
+
 def test_smaller_pictures_are_means_and_nearest_distances():
     indices = list(range(12))
     large, small = SHAPES.render(indices), SHAPES.render(indices, size=16)
@@ -233,6 +238,8 @@ def test_sizes_and_cameras_that_cannot_be_drawn():
         SHAPES.render([0], size=20)
     with pytest.raises(ValueError, match="camera must be of 64 x 64"):
         SHAPES.render([0], camera=Camera(32, 32, 50.0, 50.0, 16.0, 16.0))
+    with pytest.raises(ValueError, match="one for each index"):
+        SHAPES.render([0, 1], SHAPES.poses([0]))
 
 
 def test_mesh_of_a_scene():
