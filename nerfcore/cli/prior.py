@@ -186,6 +186,8 @@ class EvalPrior:
                 shape, given = list(prior.facts.shape), list(test.shape)
                 raise NerfcoreError(f"{self.model} is of pictures {shape}, {self.data} has {given}; take its own")
             test = test.subset(torch.arange(min(self.count, len(test))))
+            if draws and len(test) < FEWEST:
+                raise NerfcoreError(f"samples are compared with at least {FEWEST} held-out pictures, got {len(test)}")
             pictures, labels, captions = test.take(torch.arange(len(test)))
             found = dict(prior=prior.name, data=test.name, count=len(test))
             if keeps:
@@ -223,6 +225,7 @@ class Prior:
 
 
 NOT_FIGURES = "step", "seconds", "examples_per_second"
+FEWEST = 6  # pictures that each have 5 neighbours
 AT_ONCE = 250  # pictures that are encoded together
 
 
