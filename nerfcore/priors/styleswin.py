@@ -23,7 +23,7 @@ class StyleSwin(StyleGAN):
     as large as the coarsest level, so that they divide all others."""
 
     tiny = dict(latent=4, style_width=8, depth=2, widths=(8, 8))
-    defaults = StyleGAN.defaults | dict(widths=(16, 32, 64), learning_rate=1e-3, mixing=0.0)
+    defaults = StyleGAN.defaults | dict(widths=(16, 32, 64), learning_rate=1e-3, mixing=0.0, final=0.1)
 
     def made_synthesis(self, widths: Sequence[int], style_width: int) -> nn.Module:
         return SwinSynthesis(self.facts.shape, widths, style_width)

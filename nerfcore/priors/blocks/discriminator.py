@@ -128,10 +128,9 @@ class _Head(nn.Module):
         self.project = None if condition_width is None else Equalised(condition_width, width)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        x = leaky(self.convolution(batch_deviation(x)))
         while tuple(x.shape[2:]) != self.places:
             x = halve(x)
-        x = leaky(self.inner(x.flatten(1)))
+        x = leaky(self.inner(leaky(self.convolution(batch_deviation(x))).flatten(1)))
         if self.project is None:
             return self.out(x)
         x = x.view(len(x), *[1] * (condition.ndim - 2), -1)
