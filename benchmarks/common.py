@@ -72,11 +72,15 @@ def package_digest() -> str:
     return digest([*package.rglob("*.py"), *(p for p in _extension.source_dir().rglob("*") if p.is_file())])
 
 
-@cache
 def training_digest(*modules: str) -> str:
-    """Of what figures of training on a CPU depend on, and those of other modules of the package, if any are named: they
-    and all that they import, with the kernels of the operations among it."""
-    python = imported("nerfcore.training.run", *modules)
+    """Of what figures of training on a CPU depend on, and those of other modules of the package, if any are named."""
+    return sources_digest("nerfcore.training.run", *modules)
+
+
+@cache
+def sources_digest(*modules: str) -> str:
+    """Of modules of the package and all that they import, with the kernels of the operations among it."""
+    python = imported(*modules)
     ops = [path.stem for path in python if path.parent.name == "ops"]
     return digest([*python, *kernel_sources(*ops)])
 

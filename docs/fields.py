@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-sys.path.insert(0, str(ROOT / "benchmarks"))
-DEEPEST = 2  # levels of nested figures that the page shows; the rest is in the JSON
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))  # first, for it has a file of this name too
+from row_page import DOCS, RESULTS, read_rows, rows_table, when_and_where
 
 
-def main(results: Path = RESULTS, folder: Path = ROOT / "docs") -> None:
+def main(results: Path = RESULTS, folder: Path = DOCS) -> None:
     """Writes fields.md into the folder."""
-    from fields import ROWS, row_digest
+    from fields import FIELDS
 
+    found = read_rows(FIELDS, results)
     parts = [
         "# Fields and applications",
         "Written by `python docs/fields.py` from `benchmarks/results/cpu-field-*.json`; do not edit. Each row is measured by "
         "`python benchmarks/fields.py FOLDER --rows ROW --json benchmarks/results`; one whose sources have changed since is marked "
         "as stale.",
+        rows_table(FIELDS, found),
+        *side_by_side(results),
     ]
-    lines = ["| row | asked | holds | found |", "| --- | --- | --- | --- |"]
-    for name in ROWS:
-        path = results / f"cpu-field-{name}.json"
-        if not path.is_file():
-            lines.append(f"| {name} | – | not measured | – |")
-            continue
-        row = json.loads(path.read_text(encoding="utf-8"))
-        stale = "" if row["digest"] == row_digest(name) else " (stale)"
-        asked = ", ".join(figures(row["target"])) if isinstance(row["target"], dict) else row["target"]
-        found = ", ".join(figures({k: v for k, v in row.items() if k not in NOT_SHOWN}))
-        lines.append(f"| {name}{stale} | {asked} | {'yes' if row['holds'] else '**no**'} | {found} |")
-        if draw := getattr(import_module(f"field_rows.{name}"), "draw", None):
+    for name, row in found.items():
+        if draw := getattr(FIELDS.module(name), "draw", None):
             parts.append(f"![{name}]({draw(row, folder)})")
-        machine = row["machine"]
-        parts.append(f"{name}: {row['date']}, torch {row['torch']}, {machine['cpu']}, {machine['threads']} threads, `{row['digest']}`.")
-    parts.insert(2, "\n".join(lines))
-    parts[3:3] = side_by_side(results)
+        parts.append(when_and_where(row))
     (folder / "fields.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -64,20 +51,6 @@ def side_by_side(results: Path) -> list[str]:
         "![fields side by side](fields.png)\n\nBelow each picture its errors.",
         "## When and where",
     ]
-
-
-NOT_SHOWN = "schema date machine torch sources row holds target digest seeds runs".split()
-
-
-def figures(row: dict, before: str = "", depth: int = 0) -> Iterator[str]:
-    """Names and numbers of a row, nested ones with the names of what they are in; lists stay in the JSON."""
-    for name, value in row.items():
-        if isinstance(value, dict) and depth + 1 < DEEPEST:
-            yield from figures(value, f"{before}{name} ", depth + 1)
-        elif isinstance(value, bool | str):
-            yield f"{before}{name} {value}"
-        elif isinstance(value, int | float):
-            yield f"{before}{name} {value:.4g}"
 
 
 if __name__ == "__main__":

@@ -30,16 +30,18 @@ MAY_IMPORT = {
     "cameras": BASE | {"_extension", "ops"},
     "blocks": BASE,
     "analysis": BASE | {"ops", "blocks"},
-    "data": ENGINE | {"cameras", "_toolchain"},
+    "data": ENGINE | {"cameras", "synthetic", "_toolchain"},
     "synthetic": ENGINE | {"cameras"},
     "sfm": ENGINE | {"cameras", "data"},
     "fields": SCENES | {"blocks"},
     "renderer": SCENES | {"fields"},
     "training": SCENES | {"fields", "renderer", "metrics"},
+    "priors": ENGINE | {"blocks", "data", "training", "metrics"},
     "viewer": SCENES,
     "checkup": SCENES | {"training"},
     "applications": SCENES | {"fields", "renderer", "metrics", "mesh", "training", "viewer"},
-    "cli": SCENES | {"sfm", "fields", "renderer", "metrics", "mesh", "training", "viewer", "checkup", "applications"},
+    "cli": SCENES
+    | {"sfm", "fields", "renderer", "metrics", "mesh", "training", "priors", "viewer", "checkup", "applications"},
 }
 FUSED = ("ngp",)
 C_LAYERS = ("core", "math", "kernels", "bindings")

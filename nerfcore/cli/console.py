@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -19,11 +20,11 @@ PLAIN_LINE_SECONDS = 10.0
 class TrainingDisplay:
     """Shows each progress report of :func:`nerfcore.train`: a bar on a terminal, elsewhere a line every ten seconds.
 
-    A context manager; the object is the ``on_progress`` callback.
+    A context manager; the object is the ``on_progress`` callback. lines: what two short lines say of a report.
     """
 
-    def __init__(self, console: Console | None = None):
-        self.console = console or Console()
+    def __init__(self, console: Console | None = None, lines: Callable[..., tuple[str, str]] | None = None):
+        self.console, self._lines = console or Console(), lines or describe
         self.last = None
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.percentage:3.0f}%"),
@@ -49,7 +50,7 @@ class TrainingDisplay:
                 memory += f"\nphotographs: too many for memory; drawn from a pool of {pool}"
             self.console.print(memory, highlight=False)
             return
-        lines = describe(progress) if progress.stage == "training" else ()
+        lines = self._lines(progress) if progress.stage == "training" else ()
         self._bar.update(self._task, description=progress.stage, completed=progress.fraction, text="\n".join(lines))
         now, new_stage = time.monotonic(), self.last is None or progress.stage != self.last.stage
         if not self.console.is_terminal and (new_stage or now - self._said >= PLAIN_LINE_SECONDS):

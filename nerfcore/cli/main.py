@@ -18,6 +18,7 @@ from nerfcore.cli.evaluate import Eval
 from nerfcore.cli.export import Export
 from nerfcore.cli.locate import Locate
 from nerfcore.cli.options import INTERRUPTED
+from nerfcore.cli.prior import Prior
 from nerfcore.cli.process import Process
 from nerfcore.cli.render import Render
 from nerfcore.cli.train import Train
@@ -34,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
         try:
             command = tyro.cli(
-                Train | Process | Check | View | Eval | Render | Export | Locate | Compare | Convert | Build | Doctor
-                | Bench,
+                Train | Process | Check | View | Eval | Render | Export | Locate | Compare | Convert | Prior | Build
+                | Doctor | Bench,
                 prog="nerfcore", args=argv,
                 description="Trains radiance fields on photographs, and shows, renders, scores and exports them.",
                 config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +50,17 @@ class Serves:
     """Address that the viewer listens at; 0.0.0.0 lets other machines in, and nothing asks them who they are."""
     port: int = 8080
     """Port of the viewer; if it is taken, one of the next."""
+
+
+def words_given(command, *without: str) -> list[str]:
+    """The options of a command line that are not what they are by default, but for those of these names."""
+    words = []
+    for field in fields(command):
+        value = getattr(command, field.name)
+        if field.name not in without and value not in (field.default, None):
+            values = [] if value is True else value if isinstance(value, tuple) else [value]
+            words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+    return words
 
 
 def scene_of_run(folder: Path) -> Path | None:

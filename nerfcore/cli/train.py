@@ -13,7 +13,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, Suppress
 
-from nerfcore.cli.options import INTERRUPTED, Backend, Device, ScenePath, Serves
+from nerfcore.cli.options import INTERRUPTED, Backend, Device, ScenePath, Serves, words_given
 from nerfcore.errors import NerfcoreError
 from nerfcore.training.config import TrainConfig
 
@@ -142,12 +142,7 @@ class Train(TrainConfig):
     def resuming(self, out: Path) -> str:
         """The command line that goes on with this run."""
         words = ["nerfcore", "train", *([str(self.scene)] if self.scene else []), "--out", str(out), "--resume"]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name not in ("scene", "out", "resume", "field_config") and value not in (field.default, None):
-                values = [] if value is True else value if isinstance(value, tuple) else [value]
-                words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
-        return shlex.join(words)
+        return shlex.join([*words, *words_given(self, "scene", "out", "resume", "field_config")])
 
     def _summary(self, metrics: dict, out: Path) -> None:
         from nerfcore.cli.console import compact, duration, print_table, score_rows

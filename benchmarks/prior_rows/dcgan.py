@@ -1,0 +1,16 @@
+"""Pictures of Fashion-MNIST by strided convolutions."""
+
+from __future__ import annotations
+
+from ._adversarial import scored
+from ._common import fashion, show
+
+MODULES = ("nerfcore.priors.blocks.adversarial", "nerfcore.priors.blocks.discriminator")
+TARGET = "a distance between the floor and a third of the ceiling"
+
+
+def measure(options) -> dict:
+    """The row."""
+    _, samples, found = scored(options, "dcgan", *fashion(options))
+    show(options, "dcgan", samples[:128])
+    return dict(holds=found["distance"] < found["ceiling"] / 3, **found)

@@ -1,0 +1,1 @@
+"""Parts that priors are made of."""

@@ -1,0 +1,361 @@
+"""A training run from examples to the folder of a prior."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import imageio.v3 as iio
+import torch
+import yaml
+from torch import Tensor
+
+from nerfcore.errors import ModelError, NerfcoreError
+from nerfcore.files import write_file
+from nerfcore.priors.base import Batch, Facts, Prior, Turn, prior_named
+from nerfcore.training.checkpoint import load_model, restore, write_tensors
+from nerfcore.training.report import write_report
+from nerfcore.training.run import CHECKPOINT_SECONDS, REPORT_SECONDS, pick_device
+from nerfcore.training.schedule import cosine_decay
+from nerfcore.version import __version__
+
+if TYPE_CHECKING:
+    from nerfcore.data.examples import Examples
+
+VOCABULARY = 512  # of the captions' tokeniser
+SHOWN = 64  # samples in a run's picture
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Settings of one run; every value that influences the result is here."""
+
+    prior: str
+    minutes: float | None = None  # wall time from the start; 5 if neither minutes nor steps are given
+    steps: int | None = None  # number of steps, instead of minutes: repeatable to the bit
+    seed: int = 0  # of every random number
+    batch_size: int | None = None  # examples of a batch; the prior's own choice, if not given
+    config: dict = field(default_factory=dict)  # overrides of what the prior's constructor takes
+
+    def __post_init__(self):
+        if self.minutes is None and self.steps is None:
+            object.__setattr__(self, "minutes", 5.0)
+        if self.minutes is not None and self.steps is not None:
+            raise NerfcoreError(f"give minutes or steps, not both: got minutes={self.minutes}, steps={self.steps}")
+        for name in ("minutes", "steps", "batch_size"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise NerfcoreError(f"{name} must be positive, got {value}")
+
+
+@dataclass(frozen=True)
+class PriorProgress:
+    """Where a run stands. stage: preparing, training or saving; figures: what :meth:`Prior.loss` returned, as means
+    since the last report, with the player's name before theirs where there are several."""
+
+    stage: str
+    step: int = 0
+    fraction: float = 0.0
+    seconds: float = 0.0
+    seconds_left: float = math.nan
+    examples_per_second: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class PriorRun:
+    """What :func:`train_prior` returns."""
+
+    prior: Prior
+    config: PriorConfig
+    out: Path | None = None
+    history: list[dict] = field(default_factory=list)
+    interrupted: bool = False
+    steps: int = 0
+    seconds: float = 0.0
+
+
+class PriorTrainer:
+    """One run's state; :meth:`step` is the whole method: each player in turn takes its updates by Adam (AdamW of
+    Loshchilov and Hutter 2019, where it has a weight decay), then the prior does what follows."""
+
+    def __init__(self, examples: Examples, config: PriorConfig, device: str = "cpu"):
+        self.examples, self.config, self.device = examples, config, device
+        cls = prior_named(config.prior)
+        facts = facts_of(examples, VOCABULARY if "merges" in cls.needs else 0)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.prior = made_prior(config.prior, facts, config.config).to(device).train()
+        self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.players = self.prior.players()
+        self.trained = {
+            name: [p for p in player.parameters if p.requires_grad] for name, player in self.players.items()
+        }
+        self.optimizers = {
+            name: torch.optim.AdamW(
+                self.trained[name], player.learning_rate, player.betas, weight_decay=player.weight_decay, fused=True
+            )
+            for name, player in self.players.items()
+        }
+        self.batch_size = min(config.batch_size or self.prior.batch_size, len(examples))
+        self.order, self.position = torch.empty(0, dtype=torch.int64), 0
+        self.steps, self.seconds_used, self.started = 0, 0.0, time.perf_counter()
+        self.sums: dict[str, Tensor] = {}
+        self.summed = 0  # steps
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, earlier sittings included."""
+        return self.seconds_used + time.perf_counter() - self.started
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget spent: of the steps if they are given, else of the minutes."""
+        return self.steps / self.config.steps if self.config.steps else self.seconds / (60 * self.config.minutes)
+
+    def step(self) -> None:
+        """An update of every player, or several."""
+        turn = Turn(self.steps, min(self.fraction, math.nextafter(1.0, 0.0)), self.generator)
+        for name, player in self.players.items():
+            optimizer, parameters = self.optimizers[name], self.trained[name]
+            last = player.learning_rate * player.final
+            for group in optimizer.param_groups:
+                group["lr"] = cosine_decay(turn.fraction, self.steps, player.learning_rate, last)
+            for _ in range(player.turns):
+                batch = self._batch()
+                figures = self.prior.loss(name, batch, turn)
+                gradients = torch.autograd.grad(figures["loss"], parameters, allow_unused=True)
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter.grad = gradient
+                optimizer.step()
+            self._add(name, figures)
+        self.prior.after_step(batch, turn)
+        self.steps += 1
+        self.summed += 1
+
+    def figures(self) -> dict[str, float]:
+        """Means since the last call."""
+        means = {name: (value / self.summed).item() for name, value in self.sums.items()} if self.summed else {}
+        self.sums, self.summed = {}, 0
+        return means
+
+    def check_finite(self, figures: dict[str, float]) -> None:
+        """Names the first value that went bad."""
+        bad = next((name for name, value in figures.items() if not math.isfinite(value)), None)
+        bad = bad or next((k for k, v in self.prior.state_dict().items() if not torch.isfinite(v).all()), None)
+        if bad:
+            raise NerfcoreError(
+                f"{bad} of prior {self.config.prior!r} is not finite at step {self.steps}; lower its learning rate"
+            )
+
+    def model(self) -> tuple[dict[str, Tensor], dict]:
+        """What :func:`load_prior` makes the prior of."""
+        return self.prior.state_dict(), dict(
+            prior=self.config.prior,
+            facts=asdict(self.prior.facts),
+            config=self.prior.config,
+            version=__version__,
+            torch=torch.__version__,
+            data=self.examples.name,
+            trained=asdict(self.config),
+            steps=self.steps,
+            train_seconds=self.seconds,
+        )
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """All that :meth:`load_state` needs to go on as if nothing had been between."""
+        tensors = {f"prior.{k}": v for k, v in self.prior.state_dict().items()}
+        for player, optimizer in self.optimizers.items():
+            moments = optimizer.state_dict()["state"]
+            tensors |= {f"adam.{player}.{i}.{k}": v for i, kept in moments.items() for k, v in kept.items()}
+        tensors |= dict(generator=self.generator.get_state(), order=self.order)
+        return tensors, self._identity() | dict(steps=self.steps, seconds=self.seconds, position=self.position)
+
+    def load_state(self, tensors: dict[str, Tensor], description: dict) -> None:
+        if (saved := {k: description[k] for k in self._identity()}) != json.loads(json.dumps(self._identity())):
+            raise ValueError(f"it was trained with {saved}")
+        self.prior.load_state_dict({k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")})
+        for player, optimizer in self.optimizers.items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name in (name for name in tensors if name.startswith(f"adam.{player}.")):
+                index, key = name.removeprefix(f"adam.{player}.").split(".")
+                moments.setdefault(int(index), {})[key] = tensors[name]
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+        self.generator.set_state(tensors["generator"])
+        self.order, self.position = tensors["order"], description["position"]
+        self.steps = description["steps"]
+        self.seconds_used += description["seconds"]
+
+    def _identity(self) -> dict:
+        """What a checkpoint must have in common with the run that goes on from it. The budget may grow."""
+        return dict(
+            prior=self.config.prior, config=self.config.config, facts=asdict(self.prior.facts), seed=self.config.seed,
+            batch_size=self.batch_size, examples=len(self.examples),
+        )
+
+    def _batch(self) -> Batch:
+        """The next examples of an order that is drawn anew when fewer than a batch are left of it."""
+        if self.position + self.batch_size > len(self.order):
+            order = torch.randperm(len(self.examples), generator=self.generator, device=self.device)
+            self.order, self.position = order.cpu(), 0
+        index = self.order[self.position : self.position + self.batch_size]
+        self.position += self.batch_size
+        pictures, labels, captions = self.examples.take(index)
+        return Batch(pictures.to(self.device), None if labels is None else labels.to(self.device), captions)
+
+    def _add(self, player: str, figures: dict[str, Tensor]) -> None:
+        for name, value in figures.items():
+            name = name if len(self.players) == 1 else f"{player}_{name}"
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach().double()
+
+
+def train_prior(
+    name: str,
+    examples: Examples,
+    out: str | Path | None = None,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    batch_size: int | None = None,
+    resume: bool = False,
+    on_progress: Callable[[PriorProgress], None] | None = None,
+    **config,
+) -> PriorRun:
+    """Trains the prior of a name and, if ``out`` is given, leaves a run folder there: ``config.yaml``,
+    ``metrics.jsonl``, ``model.nerf``, ``checkpoint/``, ``report.html`` and, of pictures, ``samples.png``.
+
+    minutes or steps: the budget, 5 minutes if neither is given. config: what the prior's constructor takes. resume: go
+    on from the checkpoint in ``out``; minutes already spent count. on_progress is called about twice a second. Ctrl-C
+    saves a checkpoint and returns with ``interrupted``. The same seed and steps give the same parameters on a CPU.
+
+    Raises NerfcoreError, ModelError, OutputError: one sentence each.
+    """
+    settings = PriorConfig(name, minutes, steps, seed, batch_size, config)
+    out, tell = Path(out) if out is not None else None, on_progress or (lambda progress: None)
+    started = time.perf_counter()
+    tell(PriorProgress("preparing"))
+    trainer = PriorTrainer(examples, settings, pick_device(device))
+    trainer.started = started
+    run = PriorRun(trainer.prior, settings, out)
+    try:
+        if resume:
+            run.history = restore(trainer, out)
+        else:
+            trainer.prior.prepare(examples, trainer.generator)
+        if out is not None:
+            shown = dict(data=examples.name, **asdict(settings))
+            write_file(out / "config.yaml", yaml.safe_dump(json.loads(json.dumps(shown)), sort_keys=False))
+        _fit(trainer, run, tell)
+    except KeyboardInterrupt:
+        run.interrupted = True
+    run.steps, run.seconds = trainer.steps, trainer.seconds
+    tell(PriorProgress("saving", run.steps, 1.0, run.seconds))
+    run.prior.eval()
+    if out is not None:
+        _save(trainer, run)
+        _show(trainer, run)
+    return run
+
+
+def load_prior(path: str | Path, device: str = "auto") -> Prior:
+    """The prior of a ``model.nerf``, or of the one in a run folder, ready to draw. Raises ModelError for a missing,
+    damaged or newer file, and for one that holds no prior."""
+
+    def made(tensors: dict[str, Tensor], description: dict) -> Prior:
+        if "prior" not in description:
+            raise ModelError(f"{path} holds a field, not a prior; load it by nerfcore.load")
+        saved = description["facts"]
+        facts = Facts(tuple(saved["shape"]), tuple(saved["labels"]), tuple(map(tuple, saved["merges"])))
+        prior = made_prior(description["prior"], facts, description["config"])
+        prior.load_state_dict(tensors)
+        return prior.to(pick_device(device)).eval()
+
+    return load_model(path, made)
+
+
+def made_prior(name: str, facts: Facts, config: dict) -> Prior:
+    """The prior of a name, with parameters from the global generator. Raises NerfcoreError for an unknown name, and for
+    a configuration or facts that its constructor refuses."""
+    cls = prior_named(name)
+    try:
+        return cls(facts, **config)
+    except (TypeError, ValueError) as error:
+        raise NerfcoreError(f"prior {name!r} cannot be made with {config or 'its defaults'}: {error}") from error
+
+
+def facts_of(examples: Examples, vocabulary: int = VOCABULARY) -> Facts:
+    """What a prior has to know of examples. Merges are those of a tokeniser of so many tokens that is trained on the
+    captions; none where there are no captions or the vocabulary is 0."""
+    merges = ()
+    if vocabulary and examples.captions is not None:
+        from nerfcore.priors.text import Tokeniser  # few priors read captions
+
+        merges = tuple(Tokeniser.trained(examples.captions, vocabulary).merges)
+    return Facts(tuple(examples.pictures.shape[1:]), tuple(examples.label_names), merges)
+
+
+def picture_grid(pictures: Tensor, columns: int = 8) -> Tensor:
+    """uint8 [H, W, 3]: pictures [N, C, h, w] in [-1, 1] of 1 or 3 channels row after row, with 2 pixels between. Small
+    pictures are enlarged by whole pixels to 48 or more."""
+    if pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
+        raise ValueError(f"pictures must be [N, 1 or 3, h, w], got {list(pictures.shape)}")
+    times, columns = max(48 // min(pictures.shape[2:]), 1), min(columns, len(pictures))
+    shown = ((pictures.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, 3, -1, -1)
+    shown = shown.repeat_interleave(times, 2).repeat_interleave(times, 3)
+    framed = torch.nn.functional.pad(shown, (1, 1, 1, 1), value=255)
+    rows = -(-len(framed) // columns)
+    whole = framed.new_full((rows * columns, *framed.shape[1:]), 255)
+    whole[: len(framed)] = framed
+    return whole.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+
+
+def _fit(trainer: PriorTrainer, run: PriorRun, tell: Callable[[PriorProgress], None]) -> None:
+    reported = saved = time.perf_counter()
+    seen = trainer.steps
+    while trainer.fraction < 1:
+        trainer.step()
+        now, ended = time.perf_counter(), trainer.fraction >= 1
+        if now - reported > REPORT_SECONDS or ended:
+            figures, seconds, fraction = trainer.figures(), trainer.seconds, min(trainer.fraction, 1.0)
+            trainer.check_finite(figures)
+            rate = (trainer.steps - seen) * trainer.batch_size / (now - reported)
+            left = seconds / fraction - seconds
+            tell(PriorProgress("training", trainer.steps, fraction, seconds, left, rate, figures))
+            run.history.append(dict(step=trainer.steps, seconds=seconds, examples_per_second=rate, **figures))
+            reported, seen = now, trainer.steps
+        if run.out is not None and now - saved > CHECKPOINT_SECONDS:
+            _save(trainer, run)
+            saved = time.perf_counter()
+
+
+def _save(trainer: PriorTrainer, run: PriorRun) -> None:
+    trainer.check_finite({})
+    tensors, description = trainer.state()
+    write_tensors(run.out / "checkpoint" / "state.nerf", tensors, dict(**description, history=run.history))
+    write_tensors(run.out / "model.nerf", *trainer.model())
+    write_file(run.out / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in run.history))
+
+
+def _show(trainer: PriorTrainer, run: PriorRun) -> None:
+    """The page, and pictures that the prior draws, of labels and captions of the data where it needs them."""
+    grid, prior, shape = None, trainer.prior, trainer.prior.facts.shape
+    draws = type(prior).sample is not Prior.sample
+    if draws and len(shape) == 3 and shape[0] in (1, 3):
+        count = min(SHOWN, len(trainer.examples))
+        _, labels, captions = trainer.examples.take(torch.arange(count))
+        labels = labels.to(trainer.device) if "labels" in prior.needs and labels is not None else None
+        generator = torch.Generator(trainer.device).manual_seed(run.config.seed)
+        grid = picture_grid(prior.sample(count, generator, labels, captions if "merges" in prior.needs else None))
+        write_file(run.out / "samples.png", iio.imwrite("<bytes>", grid.numpy(), extension=".png"))
+        grid = grid / 255
+    config = dict(prior=run.config.prior, data=trainer.examples.name) | dataclasses.asdict(run.config)
+    metrics = dict(train_seconds=run.seconds, steps=run.steps, device=trainer.device, version=__version__)
+    others = [name for name in (run.history[-1] if run.history else {}) if name not in ("step", "seconds", "loss")]
+    write_report(run.out / "report.html", config, metrics, run.history, (), curves=others, samples=grid)
