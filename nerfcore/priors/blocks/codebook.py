@@ -65,7 +65,8 @@ class Codebook(nn.Module):
     def count(self, index: Tensor, flat: Tensor | None = None) -> None:
         """Moves the usage by choices of any shape, and with ema the vectors by what chose them, flat [N, width]."""
         chose = index.flatten()
-        self.usage.lerp_(torch.bincount(chose, minlength=self.size) / len(chose), 1 - KEPT)
+        share = torch.bincount(chose, minlength=self.size).to(self.usage) / len(chose)
+        self.usage.lerp_(share, 1 - KEPT)
         if self.learn == "ema" and flat is not None:
             self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, chose, flat / len(chose)), 1 - KEPT)
             self.vectors.copy_(self.sums / self.usage.clamp(min=1e-3 * DEAD / self.size)[:, None])
