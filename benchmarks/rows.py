@@ -55,9 +55,10 @@ class Table:
         return digest(files, self.sources(name, *module.MODULES))
 
     def measure(self, name: str, options) -> dict:
-        """One row of the table."""
+        """One row of the table; ``trial``: the share of its budgets, where that is not all."""
         module = self.module(name)
-        return {"row": name, "target": module.TARGET, "digest": self.digest(name)} | module.measure(options)
+        trial = {} if options.share == 1 else {"trial": options.share}
+        return {"row": name, "target": module.TARGET, "digest": self.digest(name)} | trial | module.measure(options)
 
     def run(self, parser: argparse.ArgumentParser, argv: list[str] | None) -> None:
         """Adds the options that all tables have, measures the rows that they name, and shows and writes each."""

@@ -31,7 +31,7 @@ def rows_table(table, found: dict[str, dict]) -> str:
             continue
         asked = ", ".join(figures(row["target"])) if isinstance(row["target"], dict) else row["target"]
         shown = ", ".join(figures({k: v for k, v in row.items() if k not in (*NOT_SHOWN, "stale")}))
-        holds = "yes" if row["holds"] else "**no**"
+        holds = ("yes" if row["holds"] else "**no**") + (" (a trial)" if "trial" in row else "")
         lines.append(f"| {name}{' (stale)' if row['stale'] else ''} | {asked} | {holds} | {shown} |")
     return "\n".join(lines)
 

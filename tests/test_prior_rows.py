@@ -74,6 +74,7 @@ def test_a_row_is_written_with_all_that_it_depends_on(kernels, table, made_up, t
     result = json.loads((tmp_path / f"cpu-prior-{made_up}.json").read_text())
     assert result["row"] == made_up and result["holds"] and result["machine"] and result["target"] == {"distance": 2}
     assert result["digest"] == table.digest(made_up) and result["seeds"] == [4]
+    assert "trial" not in result
 
 
 def test_the_page_says_what_holds_and_what_was_not_measured(kernels, table, made_up, tmp_path, monkeypatch):
@@ -88,6 +89,9 @@ def test_the_page_says_what_holds_and_what_was_not_measured(kernels, table, made
     write_page(tmp_path, tmp_path)
     text = (tmp_path / "priors.md").read_text(encoding="utf-8")
     assert f"| {made_up} (stale) | distance 2 | **no** |" in text
+    file.write_text(json.dumps(json.loads(file.read_text()) | dict(trial=0.5)))
+    write_page(tmp_path, tmp_path)
+    assert "| **no** (a trial) |" in (tmp_path / "priors.md").read_text(encoding="utf-8")
 
 
 def test_garments_are_grouped_each_once(common):

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from nerfcore.data.examples import Examples, load_examples
-from nerfcore.data.shapes import ATTRIBUTES, shapes_examples
+from nerfcore.data.shapes import shapes_examples
 from nerfcore.files import write_file
-from nerfcore.priors.scores import JUDGE_SEED, Judge, feature_net, score_samples, train_judge
+from nerfcore.metrics.features import Classifier
+from nerfcore.priors.scores import FEATURE_STEPS, JUDGE_SEED, Judge, feature_net, score_samples, train_judge
 from nerfcore.priors.training import picture_grid
 
 SAMPLES = 2000  # against as many held-out pictures, in 64-dimensional features
-JUDGE_PICTURES, JUDGE_STEPS = 24000, 4000
+JUDGE_PICTURES, JUDGE_STEPS = 12000, 1500
 FASHION_JUDGE_STEPS = 600
 GROUPS = {  # of garments that shoulders, legs or feet wear: a coat is often taken for a pullover, but not for a boot
     "top": ("t-shirt", "pullover", "dress", "coat", "shirt"),
@@ -53,10 +54,15 @@ def all_pictures(examples: Examples) -> Tensor:
     return examples.take(torch.arange(len(examples)))[0]
 
 
+def feature_classifier(options, train: Examples) -> Classifier:
+    """The classifier of the training split whose features are compared, kept from row to row."""
+    return feature_net(train, steps=few(options, FEATURE_STEPS, 20))
+
+
 def scores(options, samples: Tensor, train: Examples, test: Examples) -> dict:
-    """The figures of :func:`nerfcore.priors.scores.score_samples` in the features of the training split's classifier,
-    which is kept from row to row. samples [N, C, h, w] in [-1, 1]; N should be ``SAMPLES``."""
-    net = feature_net(train, steps=few(options, 1200, 20))
+    """The figures of :func:`nerfcore.priors.scores.score_samples` in the features of that classifier. samples [N, C, h,
+    w] in [-1, 1]; N should be ``SAMPLES``."""
+    net = feature_classifier(options, train)
     return dict(features="own classifier, 64", **score_samples(samples, all_pictures(train), all_pictures(test), net))
 
 
@@ -87,11 +93,6 @@ def grouped(labels: Tensor, names: tuple[str, ...]) -> Tensor:
     """Labels of garments as indices into ``GROUPS``."""
     table = [next(i for i, group in enumerate(GROUPS.values()) if name in group) for name in names]
     return torch.tensor(table)[labels]
-
-
-def attribute_index(name: str, value: str) -> int:
-    """Of a word of a caption among the answers that a judge gives."""
-    return ATTRIBUTES[name].index(value)
 
 
 def show(options, row: str, pictures: Tensor, columns: int = 16) -> None:

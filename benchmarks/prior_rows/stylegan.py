@@ -68,8 +68,8 @@ def mixed(options, prior: StyleGAN, judge: Judge) -> tuple[dict, Tensor]:
     """By attribute: the share of pictures whose answer changes with coarse and with fine layers, of those where the
     answers of both parents differ; and a few pictures: parents, and what their mixing gives."""
     count, random = few(options, SAMPLES), torch.Generator().manual_seed(options.seeds[0])
-    with torch.no_grad(), prior.painter() as painter:
-        one, other = (painter.styles(count, random) for _ in range(2))
+    with torch.no_grad():
+        one, other = (prior.painter.styles(count, random) for _ in range(2))
 
     def drawn(coarse: Tensor, fine: Tensor) -> Tensor:
         return prior.mix(coarse, fine, COARSE_LAYERS, torch.Generator().manual_seed(0))

@@ -24,6 +24,7 @@ LAYERS = {
 }
 CHANNELS = (32, 64, 64, 64)  # of the blocks, each of which halves the sides
 SMALLEST = 8  # side that is not halved further
+SMALLEST_SIZE = 4  # of pictures: two blocks leave one pixel
 INCEPTION = "inception_v3_google-0cc3c7bd.pth"  # the name that torchvision gives the file
 MOST_AT_ONCE = 250  # pictures in one pass without a gradient
 
@@ -39,6 +40,8 @@ class Classifier(nn.Module):
 
     def __init__(self, channels: int, size: int, num_classes: int | Sequence[int], width: int = 64, dims: int = 2):
         super().__init__()
+        if size < SMALLEST_SIZE:
+            raise ValueError(f"a classifier needs pictures of at least {SMALLEST_SIZE} pixels a side, got {size}")
         self.classes = (num_classes,) if isinstance(num_classes, int) else tuple(num_classes)
         convolution, norm, pool = LAYERS[dims]
         widths = CHANNELS[: max(2, math.ceil(math.log2(size / SMALLEST)))]
@@ -91,6 +94,8 @@ def train_classifier(
     axis, its edges repeated, and, where ``mirrored``, flipped along the last axis half of the time.
     Raises NerfcoreError where labels do not fit, or where a loss is not finite.
     """
+    if len({*pictures.shape[2:]}) != 1:
+        raise ValueError(f"pictures must be [N, C, size, …] with equal sides, got {list(pictures.shape)}")
     if (steps is None) == (seconds is None):
         raise NerfcoreError(f"give a classifier steps or seconds, one of them: got {steps} and {seconds}")
     if labels is None and (num_classes not in (4, [4]) or pictures.ndim != 4):
@@ -140,7 +145,7 @@ def predictions(pictures: Tensor, net: Classifier) -> Tensor:
     return torch.stack([part.argmax(1) for part in logits.split(net.classes, 1)], 1)
 
 
-def inception_features(device: str = "cpu") -> Callable[[Tensor], Tensor]:
+def inception_features() -> Callable[[Tensor], Tensor]:
     """The 2048 features before the last layer of torchvision's Inception-v3, of pictures [B, 1 or 3, H, W] in [-1, 1].
 
     The weights are read from where torch keeps those of its hub, and never fetched. They are torchvision's, not those
@@ -156,7 +161,7 @@ def inception_features(device: str = "cpu") -> Callable[[Tensor], Tensor]:
     net = inception_v3(weights=None, transform_input=False, init_weights=False)
     net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     net.fc = nn.Identity()
-    net.to(device).eval().requires_grad_(False)
+    net.eval().requires_grad_(False)
 
     def features(pictures: Tensor) -> Tensor:
         large = interpolate(pictures.expand(-1, 3, -1, -1), size=(299, 299), mode="bilinear", antialias=True)

@@ -41,12 +41,10 @@ def code_networks(
         return initialise(nn.Sequential(*encoder), "xavier"), initialise(nn.Sequential(*decoder), "xavier")
     if network != "conv":
         raise ValueError(f"network must be mlp or conv, got {network!r}")
-    small = (widths[-1], *coded_size(spatial, len(widths)))
-    dims, flat = len(spatial), math.prod(small)
-    return (
-        nn.Sequential(ConvEncoder(channels, widths[-1], dims, widths), nn.Flatten(), nn.Linear(flat, values)),
-        nn.Sequential(nn.Linear(code, flat), nn.Unflatten(1, small), ConvDecoder(widths[-1], out_channels, dims, widths)),
-    )
+    small, dims, most = (widths[-1], *coded_size(spatial, len(widths))), len(spatial), widths[-1]
+    there, back = ConvEncoder(channels, most, dims, widths), ConvDecoder(most, out_channels, dims, widths)
+    encoder = nn.Sequential(there, nn.Flatten(), nn.Linear(math.prod(small), values))
+    return encoder, nn.Sequential(nn.Linear(code, math.prod(small)), nn.Unflatten(1, small), back)
 
 
 @register_prior("autoencoder")

@@ -18,8 +18,8 @@ from nerfcore.errors import NerfcoreError
 
 @dataclass(frozen=True)
 class Facts:
-    """What a prior has to know of its data, JSON-able. shape: (C, *spatial) of an example; labels: names of the classes,
-    none where there are none; merges: pairs of tokens of the captions' byte-pair tokeniser, none without captions."""
+    """What a prior has to know of its data, JSON-able. shape: (C, *spatial) of an example; labels: names of the
+    classes, none where there are none; merges: pairs of tokens of the captions' byte-pair tokeniser, or none."""
 
     shape: tuple[int, ...]
     labels: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class Prior(nn.Module):
         self.facts, self.config = facts, config
 
     def prepare(self, examples, generator: torch.Generator) -> None:
-        """What is fitted once to :class:`~nerfcore.data.examples.Examples`, before the first step: a net of features."""
+        """What is fitted once to :class:`~nerfcore.data.examples.Examples` before the first step: a net of features."""
 
     def players(self) -> dict[str, Player]:
         """In the order of their turns."""
@@ -95,7 +95,8 @@ class Prior(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, count: int, generator: torch.Generator, labels: Tensor | None = None, captions: Sequence[str] | None = None
+        self, count: int, generator: torch.Generator, labels: Tensor | None = None,
+        captions: Sequence[str] | None = None,
     ) -> Tensor:
         """Pictures [count, C, *spatial] in [-1, 1], of these labels or captions where the prior is conditioned."""
         raise NotImplementedError

@@ -48,16 +48,15 @@ class DualEncoder(Prior):
         return {"all": Player(list(self.parameters()), learning_rate=1e-3, weight_decay=1e-4, final=0.01)}
 
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
-        """``loss``: the symmetric cross-entropy of figure 3 of the paper, where captions that are equal share a picture
-        among them. ``retrieval``: how often the likeliest caption of the batch is a picture's own."""
+        """``loss``: the symmetric cross-entropy of figure 3 of the paper. Where captions of a batch are equal, it is as
+        if each of their pictures were theirs in equal shares. ``retrieval``: how often the likeliest caption of the
+        batch says what a picture's own says."""
         logits = self.scale * self.similarity(batch.pictures, batch.captions)
-        first = {caption: i for i, caption in reversed(list(enumerate(batch.captions)))}
-        which = torch.tensor([first[caption] for caption in batch.captions], device=logits.device)
-        same = (which[:, None] == which).to(logits)
-        truth = same / same.sum(1, keepdim=True)
+        truth = torch.arange(len(logits), device=logits.device)
         loss = 0.5 * (cross_entropy(logits, truth) + cross_entropy(logits.T, truth))
-        found = which[logits.argmax(1)] == which
-        return {"loss": loss, "retrieval": found.float().mean(), "scale": self.scale}
+        retrieved = logits.argmax(1).tolist()
+        right = sum(batch.captions[i] == caption for i, caption in zip(retrieved, batch.captions, strict=True))
+        return {"loss": loss, "retrieval": logits.new_tensor(right / len(logits)), "scale": self.scale}
 
     @torch.no_grad()
     def after_step(self, batch: Batch, turn: Turn) -> None:

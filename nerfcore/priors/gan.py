@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import register_prior
-from nerfcore.priors.blocks.adversarial import AdversarialPrior
+from nerfcore.priors.blocks.adversarial import AdversarialPrior, NoiseGenerator
 from nerfcore.priors.blocks.initialise import initialise
 
 NETWORKS = ("mlp", "affine")
@@ -32,27 +31,14 @@ class GAN(AdversarialPrior):
     def build(self, latent: int, network: str, widths: Sequence[int]) -> None:
         if network not in NETWORKS:
             raise NerfcoreError(f"there is no generator {network!r}; choose {', '.join(NETWORKS)}")
-        hidden = widths if network == "mlp" else ()
-        self.generator = _VectorGenerator(latent, hidden, self.facts.shape, bounded=network == "mlp")
-        self.discriminator = nn.Sequential(nn.Flatten(), *_layers(math.prod(self.facts.shape), widths, 1))
-        for module in (self.generator, self.discriminator):
-            initialise(module, "xavier")
-
-
-class _VectorGenerator(nn.Module):
-    def __init__(self, latent: int, widths: Sequence[int], shape: Sequence[int], bounded: bool):
-        super().__init__()
-        self.latent, self.shape = latent, tuple(shape)
-        last = nn.Tanh() if bounded else nn.Identity()
-        self.layers = nn.Sequential(*_layers(latent, widths, math.prod(shape)), last)
-
-    def forward(self, count: int, random: torch.Generator) -> Tensor:
-        weight = self.layers[0].weight
-        noise = torch.randn(count, self.latent, generator=random, device=random.device).to(weight)
-        return self.layers(noise).view(count, *self.shape)
+        size, mlp = math.prod(self.facts.shape), network == "mlp"
+        layers = [*_layers(latent, widths if mlp else (), size), *([nn.Tanh()] if mlp else [])]
+        layers.append(nn.Unflatten(1, self.facts.shape))
+        self.generator = initialise(NoiseGenerator(latent, nn.Sequential(*layers)), "xavier")
+        self.discriminator = initialise(nn.Sequential(nn.Flatten(), *_layers(size, widths, 1)), "xavier")
 
 
 def _layers(inputs: int, widths: Sequence[int], outputs: int) -> list[nn.Module]:
     sizes = (inputs, *widths)
-    hidden = [(nn.Linear(before, width), nn.LeakyReLU(0.2)) for before, width in pairwise(sizes)]
-    return [*chain(*hidden), nn.Linear(sizes[-1], outputs)]
+    hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
+    return [*hidden, nn.Linear(sizes[-1], outputs)]

@@ -9,21 +9,33 @@ from torch import Tensor, nn
 
 from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Batch, register_prior
-from nerfcore.priors.blocks.adversarial import AdversarialPrior, generator_loss
+from nerfcore.priors.blocks.adversarial import AdversarialPrior
 from nerfcore.priors.blocks.discriminator import ResidualDiscriminator, pyramid_of
 from nerfcore.priors.blocks.style import Mapping, Synthesis
+from nerfcore.priors.stylegan import StyleGenerator
 from nerfcore.priors.text import TextEncoder
+
+
+class TextGenerator(StyleGenerator):
+    """Pictures of all levels, from coarse to fine, of styles and tokens of captions, by an encoder of its own."""
+
+    def __init__(self, text: TextEncoder, *others):
+        super().__init__(*others)
+        self.text = text
+
+    def forward(self, captions: Sequence[str], random: torch.Generator) -> list[Tensor]:
+        tokens, said, mask = self.text(captions)
+        return self.synthesis(self.styles(len(said), random, said), random, tokens, mask)
 
 
 @register_prior("gigagan")
 class GigaGAN(AdversarialPrior):
     """A generator of styles whose kernels are mixed for each picture out of a bank, whose coarser levels look at
     themselves and at the caption, and a discriminator that sees the picture of every level and is shown wrong captions
-    too. Each of the two has a text encoder of its own, which learns with it.
+    too (section 3.3). Each of the two has a text encoder of its own, which learns with it.
 
     latent, style_width, depth: of the mapping from noise and caption; widths: channels from fine to coarse; bank:
-    kernels of a layer; attend: levels of up to so many places have attention; text_width, text_depth: of the encoders;
-    matching: weight of the loss of wrong captions (Reed et al. 2016, as section 3.3 of the paper takes it).
+    kernels of a layer; attend: levels of up to so many places have attention; text_width, text_depth: of the encoders.
     """
 
     batch_size = 32
@@ -31,52 +43,32 @@ class GigaGAN(AdversarialPrior):
     tiny = dict(latent=4, style_width=8, depth=2, widths=(8, 8), bank=2, attend=64, text_width=8, text_depth=1)
     defaults = dict(
         latent=64, style_width=128, depth=3, widths=(16, 32, 64, 64), bank=4, attend=64, text_width=64, text_depth=2,
-        matching=1.0, learning_rate=1e-3, betas=(0.0, 0.99), r1=0.5, r1_every=16, average=0.998, final=0.1,
+        learning_rate=1e-3, betas=(0.0, 0.99), r1=0.5, r1_every=16, average=0.998, final=0.1,
     )  # fmt: skip
 
     def build(
         self, latent: int, style_width: int, depth: int, widths: Sequence[int], bank: int, attend: int,
-        text_width: int, text_depth: int, matching: float,
+        text_width: int, text_depth: int,
     ) -> None:
-        self.levels, self.matching = len(widths), matching
+        self.levels, shape = len(widths), self.facts.shape
         texts = [TextEncoder(self.facts.merges, text_width, text_depth) for _ in range(2)]
-        synthesis = Synthesis(self.facts.shape, widths, style_width, bank, attend, text_width)
-        self.generator = _TextGenerator(texts[0], Mapping(latent + text_width, style_width, depth), synthesis, latent)
-        pictures = ResidualDiscriminator(self.facts.shape, widths, text_width, multi_scale=True)
-        self.discriminator = nn.ModuleDict(dict(text=texts[1], pictures=pictures))
+        synthesis = Synthesis(shape, widths, style_width, bank, attend, text_width)
+        self.generator = TextGenerator(texts[0], latent, Mapping(latent + text_width, style_width, depth), synthesis)
+        judges = ResidualDiscriminator(shape, widths, text_width, multi_scale=True)
+        self.discriminator = nn.ModuleDict(dict(text=texts[1], pictures=judges))
 
     def fakes(self, batch: Batch, random: torch.Generator) -> list[Tensor]:
         """From fine to coarse."""
         return self.generator(batch.captions, random)[::-1]
 
-    def verdict(self, pictures: Tensor | list[Tensor], batch: Batch) -> Tensor:
-        """[B, 2, K]: with the caption of a picture, and with that of another one of the batch."""
+    def verdict(self, pictures: Tensor | list[Tensor], batch: Batch) -> tuple[Tensor, ...]:
+        """With the caption of a picture, and with that of another one of the batch."""
         said = self.discriminator["text"](batch.captions)[1]
         pyramid = pyramid_of(pictures, self.levels) if isinstance(pictures, Tensor) else pictures
-        return self.discriminator["pictures"](pyramid, torch.stack((said, said.roll(1, 0)), 1))
-
-    def matched(self, logits: Tensor) -> Tensor:
-        return logits[:, 0]
-
-    def mismatch_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        wrong = torch.cat((real[:, 1], fake[:, 1]))
-        return 2 * self.matching * generator_loss("non_saturating", -wrong)  # both are to be taken for false
+        return self.discriminator["pictures"](pyramid, torch.stack((said, said.roll(1, 0)), 1)).unbind(1)
 
     @torch.no_grad()
     def sample(self, count, generator, labels=None, captions=None) -> Tensor:
         if captions is None or len(captions) != count:
             raise NerfcoreError(f"prior 'gigagan' draws what captions say; give {count} of them")
-        with self.painter() as painter:
-            return painter(captions, generator)[-1].clamp(-1, 1)
-
-
-class _TextGenerator(nn.Module):
-    def __init__(self, text: TextEncoder, mapping: Mapping, synthesis: Synthesis, latent: int):
-        super().__init__()
-        self.text, self.mapping, self.synthesis, self.latent = text, mapping, synthesis, latent
-
-    def forward(self, captions: Sequence[str], random: torch.Generator) -> list[Tensor]:
-        tokens, said, mask = self.text(captions)
-        noise = torch.randn(len(said), self.latent, generator=random, device=random.device).to(said)
-        style = self.mapping(torch.cat((noise, said), 1))
-        return self.synthesis(style[:, None].expand(-1, self.synthesis.num_layers, -1), random, tokens, mask)
+        return self.painter(captions, generator)[-1].clamp(-1, 1)

@@ -30,9 +30,8 @@ def feature_net(train: Examples, seed: int = 0, steps: int = FEATURE_STEPS) -> C
     turns where it has none, and kept in the cache folder under a digest of all that it depends on."""
     pictures, labels, classes = _questions(train)
     facts = repr((seed, steps, tuple(pictures.shape), classes, torch.__version__)).encode()
-    tensors = [x for x in (pictures, labels) if x is not None]
-    contents = [Path(features.__file__).read_bytes(), *(x.numpy().tobytes() for x in tensors)]
-    digest = hashlib.sha256(facts + b"".join(contents)).hexdigest()[:16]
+    contents = b"".join(x.numpy().tobytes() for x in (pictures, labels) if x is not None)
+    digest = hashlib.sha256(Path(features.__file__).read_bytes() + facts + contents).hexdigest()[:16]
     if (file := cache_dir() / "features" / f"{digest}.nerf").is_file():
         net = Classifier(*pictures.shape[1:3], classes, dims=pictures.ndim - 2)
         net.load_state_dict(read_tensors(file)[0])

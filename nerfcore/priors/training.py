@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
 import torch
 import yaml
 from torch import Tensor
 
+from nerfcore.data.examples import Examples
 from nerfcore.errors import ModelError, NerfcoreError
 from nerfcore.files import write_file
 from nerfcore.priors.base import Batch, Facts, Prior, Turn, prior_named
@@ -24,9 +24,6 @@ from nerfcore.training.report import write_report
 from nerfcore.training.run import CHECKPOINT_SECONDS, REPORT_SECONDS, pick_device
 from nerfcore.training.schedule import cosine_decay
 from nerfcore.version import __version__
-
-if TYPE_CHECKING:
-    from nerfcore.data.examples import Examples
 
 VOCABULARY = 512  # of the captions' tokeniser
 SHOWN = 64  # samples in a run's picture

@@ -233,6 +233,23 @@ def test_background_colour_and_attributes_show():
     assert sum(guessed) / len(guessed) > 0.9
 
 
+def test_each_pixel_has_the_colour_of_the_object_that_it_shows():
+    """By the point that its distance leads to; matte objects have no light but that of their albedo."""
+    found = [i for i in with_things(2) if all(thing.material == "matte" for thing in SHAPES.scene(i).things)]
+    found = [i for i in found if SHAPES.scene(i).relations[0] in ("behind", "in front of")][:10]
+    poses, views, wrong, shown = SHAPES.poses(found), SHAPES.render(found), 0, 0
+    for i, index in enumerate(found):
+        things, hit = SHAPES.scene(index).things, views.distance[i].flatten() > 0
+        rays = camera_rays(default_camera(), poses[i])
+        points = rays.origin + views.distance[i].flatten()[:, None] * rays.direction
+        owner = torch.stack([alone(thing)(points[hit]).abs() for thing in things]).argmin(0)
+        albedo = torch.tensor([COLOURS[thing.colour] for thing in things])[owner]
+        colours = (views.pictures[i].flatten(1).T[hit] / 255) ** 2.2
+        wrong += (F.cosine_similarity(colours, albedo, dim=1) < 0.98).sum().item()
+        shown += hit.sum().item()
+    assert len(found) == 10 and wrong < 0.002 * shown
+
+
 def test_sizes_and_cameras_that_cannot_be_drawn():
     with pytest.raises(SceneError, match="20 pixels a side; choose 16, 32, 64"):
         SHAPES.render([0], size=20)

@@ -1,6 +1,7 @@
 """Classifiers: they learn, repeat themselves, and know what they were asked."""
 
 import sys
+import time
 import types
 
 import pytest
@@ -92,6 +93,20 @@ def test_moving_pictures_repeats_their_edges():
 def test_errors_in_words(labels, settings, words):
     with pytest.raises(NerfcoreError, match=words):
         train_classifier(torch.zeros(4, 1, 8, 8), labels, 3, **settings)
+
+
+def test_pictures_of_wrong_shapes_are_said_to_be():
+    with pytest.raises(ValueError, match="equal sides"):
+        train_classifier(torch.zeros(4, 1, 8, 9), torch.zeros(4).long(), 2, steps=2)
+    with pytest.raises(ValueError, match="at least 4 pixels"):
+        Classifier(1, 3, 2)
+
+
+def test_seconds_end_training():
+    pictures, labels, _ = bars(32)
+    started = time.perf_counter()
+    train_classifier(pictures, labels, 2, seconds=0.3)
+    assert 0.3 <= time.perf_counter() - started < 10
 
 
 def test_pictures_that_are_not_finite_are_said_to_be():

@@ -48,9 +48,10 @@ def test_embeddings_are_unit_vectors_and_similarities_their_cosines(examples):
 
 
 def test_equal_captions_are_no_mistake(examples):
-    """Of a batch that holds one example twice, each picture's two captions are equally right."""
+    """Of two pictures with one caption, either's is as right as the other's, in the loss and in what is retrieved."""
     prior = made(examples).double()
-    pictures, _, captions = examples.take(torch.tensor([0, 3, 5, 0]))
+    pictures, _, captions = examples.take(torch.tensor([0, 3, 5, 8]))
+    captions[3] = captions[0]
     batch = Batch(pictures.double(), None, captions)
     logits = prior.scale * prior.similarity(batch.pictures, captions)
     rows = logits.log_softmax(1)
@@ -59,7 +60,12 @@ def test_equal_captions_are_no_mistake(examples):
     expected = -sum(
         (rows[i, j] + columns[j, i]) / len(own) for i, own in pairs.items() for j in own
     ) / 8
-    assert prior.loss("all", batch, TURN)["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
+    found = prior.loss("all", batch, TURN)
+    assert found["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
+    likeliest = [captions[i] for i in logits.argmax(1).tolist()]
+    assert found["retrieval"].item() == sum(a == b for a, b in zip(likeliest, captions, strict=True)) / 4
+    same = Batch(pictures.double(), None, [captions[0]] * 4)
+    assert prior.loss("all", same, TURN)["retrieval"].item() == 1
 
 
 def test_scale_stops_at_a_hundred(examples):

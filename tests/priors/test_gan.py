@@ -20,7 +20,7 @@ def generator(seed=0):
 def test_an_affine_generator_is_that_of_a_normal_distribution():
     torch.manual_seed(0)
     prior = GAN(Facts((2, 1)), latent=2, network="affine")
-    layer = prior.generator.layers[0]
+    layer = prior.generator.network[0]
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[2.0, 0.0], [1.0, 0.5]]))
         layer.bias.copy_(torch.tensor([3.0, -1.0]))

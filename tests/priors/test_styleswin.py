@@ -42,7 +42,7 @@ def test_truncation_and_mixing_are_those_of_stylegan():
     prior = StyleSwin(Facts((1, 16, 16)), **StyleSwin.tiny)
     prior.truncation = 0.0
     assert prior.sample(8, generator()).std(0).max() < 1e-5
-    one, other = (prior.average.module.styles(2, generator(seed)) for seed in (1, 2))
+    one, other = (prior.painter.styles(2, generator(seed)) for seed in (1, 2))
     assert torch.equal(prior.mix(one, other, 0, generator()), prior.mix(other, one, 4, generator()))
 
 
@@ -51,8 +51,8 @@ def test_it_learns_what_is_bright():
     data = torch.cat((torch.full((64, 1, 4, 8), 0.8), torch.full((64, 1, 4, 8), -0.8)), 2)
     data = data + 0.1 * torch.randn(data.shape, generator=generator())
     run = train_prior(
-        "styleswin", Examples(data), steps=150, batch_size=16, widths=(8, 8), latent=4, style_width=16, average=0.9,
-        augment=False, learning_rate=5e-3,
+        "styleswin", Examples(data), steps=200, batch_size=16, widths=(8, 8), latent=4, style_width=16, average=0.9,
+        learning_rate=5e-3, final=1.0,
     )  # fmt: skip
     found = run.prior.sample(32, generator(1)).mean((0, 1, 3))
     assert found[:3].min() > 0.4 and found[5:].max() < -0.4

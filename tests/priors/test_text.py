@@ -49,6 +49,22 @@ def test_merges_are_those_of_the_algorithm():
     assert [found.spelling[MERGES + i].decode() for i in range(6)] == slow_merges(words, 6)
 
 
+def test_words_are_joined_in_the_order_of_the_merges():
+    """One merge after another, each wherever it fits: as training left its words."""
+    tokeniser = Tokeniser.trained(["abcab bcabc cabca abab bcbc"] * 2, 2000)
+    for word in ("abcabcab", "bcabab", "cabcbcab", "abbcab"):
+        parts = [bytes([value]) for value in word.encode()]
+        for a, b in tokeniser.merges:
+            a, b, out = tokeniser.spelling[a], tokeniser.spelling[b], []
+            while parts:
+                joins = parts[:2] == [a, b]
+                out.append(a + b if joins else parts[0])
+                parts = parts[1 + joins :]
+            parts = out
+        row = tokeniser.encode([word], 16)[0]
+        assert [tokeniser.spelling[token] for token in row[row > END]] == parts
+
+
 def test_words_become_tokens_of_their_own():
     tokeniser = Tokeniser.trained(CAPTIONS, 2000)
     row = tokeniser.encode(["a red cube"], 16)[0]

@@ -45,24 +45,19 @@ class PatchDiscriminator(nn.Module):
 
 class ResidualDiscriminator(nn.Module):
     """Residual blocks that halve the sides, and a head that sees how much a batch varies (Karras et al. 2020, table 1).
-
-    shape: (C, *spatial); widths: channels of the levels from fine to coarse. condition_width: of embeddings [B, …] that
-    pictures are to match, which add their product with what the head has seen (Miyato and Koyama 2018, equation 3).
-    multi_scale: a picture also enters at every coarser level, and is judged at every level that it passes (Kang et al.
-    2023, section 3.3).
-    """
+    widths: channels of the levels from fine to coarse. condition_width: of embeddings that pictures are to match, which
+    add their product with what the head has seen (Miyato and Koyama 2018, equation 3). multi_scale: a picture also
+    enters at every coarser level, and is judged at every level that it passes (Kang et al. 2023, section 3.3)."""
 
     def __init__(
         self, shape: Sequence[int], widths: Sequence[int], condition_width: int | None = None, multi_scale: bool = False
     ):
         super().__init__()
-        channels, *spatial = shape
-        dims, levels = len(spatial), len(widths)
-        coarse = coded_size(spatial, levels - 1)
-        entered = range(levels if multi_scale else 1)
-        self.enter = nn.ModuleList(Equalised(channels, widths[level], dims, gain=HE) for level in entered)
-        self.blocks = nn.ModuleList(_Halving(widths[i], widths[i + 1], dims) for i in range(levels - 1))
-        judged = range(levels) if multi_scale else (levels - 1,)
+        (channels, *spatial), dims, last = shape, len(shape) - 1, len(widths) - 1
+        entered, judged = (range(last + 1),) * 2 if multi_scale else ((0,), (last,))
+        coarse = coded_size(spatial, last)
+        self.enter = nn.ModuleList(Equalised(channels, widths[i], dims, gain=HE) for i in entered)
+        self.blocks = nn.ModuleList(_Halving(widths[i], widths[i + 1], dims) for i in range(last))
         self.heads = nn.ModuleDict({str(i): _Head(widths[i], dims, coarse, condition_width) for i in judged})
 
     def forward(self, pyramid: Sequence[Tensor], condition: Tensor | None = None) -> Tensor:
@@ -72,8 +67,7 @@ class ResidualDiscriminator(nn.Module):
         (twice), condition."""
         if len(pyramid) != len(self.enter):
             raise ValueError(f"the discriminator sees {len(self.enter)} sizes of a picture, got {len(pyramid)}")
-        hidden: list[Tensor] = []
-        logits: list[Tensor] = []
+        hidden, logits = [], []
         for level in range(len(self.blocks) + 1):
             hidden = [self.blocks[level - 1](x) for x in hidden]
             if level < len(self.enter):

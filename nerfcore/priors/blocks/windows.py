@@ -14,12 +14,8 @@ from nerfcore.priors.blocks.style import Equalised
 
 class WindowAttention(nn.Module):
     """Double attention of Zhang et al. 2022, section 3.2: half of the heads look within windows, the other half within
-    windows shifted by half of their sides, so that one layer reaches over every border. Logits have a learned bias for
-    each offset between two places (Liu et al. 2021, equation 4).
-
-    width: channels; heads: even; window: its sides, which divide those of the picture, ``spatial``. An axis that one
-    window spans is not shifted.
-    """
+    windows shifted by half of their sides, so that one layer reaches over every border. width: channels; heads: even;
+    window: its sides, which divide those of the picture, ``spatial``. An axis that one window spans is not shifted."""
 
     def __init__(self, width: int, heads: int, window: Sequence[int], spatial: Sequence[int]):
         super().__init__()
@@ -30,35 +26,27 @@ class WindowAttention(nn.Module):
         self.heads, self.window = heads, tuple(window)
         self.shift = tuple(part // 2 if part < side else 0 for side, part in zip(spatial, window, strict=True))
         self.mix, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        place = torch.cartesian_prod(*map(torch.arange, window)).view(-1, len(window))
-        offset, index = place[:, None] - place[None], 0
-        for axis, part in enumerate(window):
-            index = index * (2 * part - 1) + offset[..., axis] + part - 1
-        self.register_buffer("index", index, persistent=False)
-        self.bias = nn.Parameter(torch.zeros(math.prod(2 * part - 1 for part in window), heads))
-        self.register_buffer("apart", _apart(spatial, window, self.shift), persistent=False)
+        around = [torch.arange(side) + part >= side for side, part in zip(spatial, self.shift, strict=True)]
+        inside = to_windows(torch.stack(torch.meshgrid(*around, indexing="ij"), -1)[None], window)[0]
+        # places of a shifted window do not meet where one came around the border: [windows, 1, T, T]
+        apart = (inside[:, :, None] != inside[:, None]).any(-1)[:, None]
+        self.register_buffer("apart", apart, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, *spatial, width] -> the same. Differentiable in: x."""
         axes = tuple(range(1, x.ndim - 1))
-        mixed = self.mix(x).unflatten(-1, (3, 2, -1))
-        plain, moved = mixed.unbind(-2)
-        moved = moved.flatten(-2).roll([-part for part in self.shift], axes)
-        bias = self.bias[self.index].permute(2, 0, 1)  # [heads, T, T]
-        plain_bias, moved_bias = bias.chunk(2)
-        moved_bias = moved_bias.masked_fill(self.apart[:, None], -torch.inf)
-        seen = self._attend(plain.flatten(-2), plain_bias)
-        seen_moved = self._attend(moved, moved_bias).roll(self.shift, axes)
-        return self.out(torch.cat((seen, seen_moved), -1))
+        plain, moved = (part.flatten(-2) for part in self.mix(x).unflatten(-1, (3, 2, -1)).unbind(-2))
+        moved = self._attend(moved.roll([-part for part in self.shift], axes), apart=self.apart).roll(self.shift, axes)
+        return self.out(torch.cat((self._attend(plain), moved), -1))
 
-    def _attend(self, mixed: Tensor, bias: Tensor) -> Tensor:
-        """mixed [B, *spatial, 3 N] -> [B, *spatial, N]; bias [heads / 2, T, T], or [windows, heads / 2, T, T]."""
-        spatial = mixed.shape[1:-1]
+    def _attend(self, mixed: Tensor, apart: Tensor | None = None) -> Tensor:
+        """mixed [B, *spatial, 3 N] -> [B, *spatial, N]."""
         split = to_windows(mixed, self.window).unflatten(-1, (3, self.heads // 2, -1))
         query, key, value = split.permute(3, 0, 1, 4, 2, 5)  # [B, windows, heads / 2, T, N]
         logits = (query / math.sqrt(query.shape[-1])) @ key.mT
-        found = ((logits + bias).softmax(-1) @ value).transpose(2, 3).flatten(3)
-        return from_windows(found, self.window, spatial)
+        logits = logits if apart is None else logits.masked_fill(apart, -torch.inf)
+        found = (logits.softmax(-1) @ value).transpose(2, 3).flatten(3)
+        return from_windows(found, self.window, mixed.shape[1:-1])
 
 
 class StyleBlock(nn.Module):
@@ -110,11 +98,3 @@ def grid_encoding(spatial: Sequence[int], width: int) -> Tensor:
         along = position_encoding(torch.arange(side), each)
         encoded.movedim(axis, -2)[..., axis * each : (axis + 1) * each] = along
     return encoded
-
-
-def _apart(spatial: Sequence[int], window: Sequence[int], shift: Sequence[int]) -> Tensor:
-    """[windows, T, T]: which places of a shifted window do not meet, as one came around the border."""
-    around = [torch.arange(side) + part >= side for side, part in zip(spatial, shift, strict=True)]
-    flags = torch.stack(torch.meshgrid(*around, indexing="ij"), -1)
-    inside = to_windows(flags[None], window)[0]
-    return (inside[:, :, None] != inside[:, None]).any(-1)

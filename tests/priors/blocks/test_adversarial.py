@@ -9,12 +9,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Batch, Facts, Turn, prior_named
 from nerfcore.priors.blocks.adversarial import (
-    augment,
     discriminator_loss,
     game_value,
     generator_loss,
     r1_penalty,
 )
+from nerfcore.priors.training import made_prior
 
 
 def generator(seed=0):
@@ -80,37 +80,6 @@ def test_penalty_of_a_quadratic_form_and_its_slope():
     assert torch.allclose(symmetric, expected + expected.T, atol=1e-10)
 
 
-# --- augmentation
-
-
-@pytest.mark.parametrize("dims", [1, 2, 3])
-def test_augmentation_moves_brightens_and_cuts_one_box(dims):
-    """Of pictures that hold the number of each place along an axis."""
-    side = 16
-    for axis in range(dims):
-        ramp = torch.arange(side).double().view([side if i == axis else 1 for i in range(dims)])
-        found = augment((100 + ramp).expand(40, 1, *[side] * dims), generator(axis))[:, 0]
-        for picture in found:
-            kept = picture != 0
-            cut = side**dims - kept.sum().item()
-            assert cut <= (side // 2) ** dims
-            change = (picture - 100 - ramp)[kept]
-            inner = ((ramp >= 3) & (ramp <= 12)).expand_as(picture)[kept]  # the border is repeated
-            brightness = change - change.round()
-            assert brightness.max() - brightness.min() < 1e-9 and change[inner].abs().max() <= side // 8 + 0.5
-            assert change[inner].max() - change[inner].min() < 1e-9
-
-
-def test_augmentation_is_linear_and_differs_from_picture_to_picture():
-    x, y = torch.randn(2, 6, 3, 8, 8, generator=generator(), dtype=torch.float64).unbind()
-    (fx, fy, fz) = (augment(z, generator(3)) for z in (x, y, (x + y) / 2))
-    assert torch.allclose(fz, (fx + fy) / 2)
-    same = augment(x[:1].expand(6, -1, -1, -1), generator(3))
-    assert (same[1:] - same[:1]).abs().flatten(1).max(1).values.min() > 0.01
-    small = x[:2, :1, :4, :4].clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda z: augment(z, generator(5)), small)
-
-
 # --- the prior
 
 
@@ -133,18 +102,33 @@ def test_adam_counts_lazy_steps_as_fewer():
     assert (plain.learning_rate, plain.betas, lazy.turns, plain.turns) == (1.0, (0.5, 0.9), 3, 1)
 
 
-def test_samples_are_the_averages_and_leave_training_as_it_is():
-    prior = made(average=0.9).train()
+def test_samples_are_of_the_average():
+    prior = made(average=0.9)
     before = prior.sample(4, generator())
     with torch.no_grad():
         for parameter in prior.generator.parameters():
             parameter.add_(1.0)
-    assert torch.equal(prior.sample(4, generator()), before) and prior.training
+    assert torch.equal(prior.sample(4, generator()), before)
     prior.after_step(Batch(torch.zeros(1, 1, 4)), Turn(0, 0.0, generator()))
     assert not torch.equal(prior.sample(4, generator()), before)
+
+
+def test_wrong_captions_count_as_false_pictures():
+    """Of a prior whose verdicts have second logits, which are constant here."""
+
+    class Conditioned(prior_named("gan")):
+        def verdict(self, pictures, batch):
+            return *super().verdict(pictures, batch), torch.full((len(pictures),), 0.3 if pictures.requires_grad else 0.7)
+
+    batch, turn = Batch(torch.rand(8, 1, 4, generator=generator())), Turn(0, 0.0, generator(1))
+    torch.manual_seed(0)
+    prior = Conditioned(Facts((1, 4)), **Conditioned.tiny, r1=1.0, matching=2.0)
+    found = prior.loss("discriminator", batch, Turn(0, 0.0, generator(1)))["loss"]
+    wrong = sum(math.log(1 + math.exp(logit)) for logit in (0.3, 0.7))
+    assert found.item() == pytest.approx(made(r1=1.0).loss("discriminator", batch, turn)["loss"].item() + 2 * wrong, rel=1e-5)
 
 
 @pytest.mark.parametrize("config, named", [(dict(objective="least"), "least"), (dict(depth=3), "depth")])
 def test_what_is_not_there_is_named(config, named):
     with pytest.raises(NerfcoreError, match=named):
-        made(**config)
+        made_prior("gan", Facts((1, 4)), config)

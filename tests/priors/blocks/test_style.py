@@ -7,12 +7,12 @@ import torch
 from torch.nn import functional
 
 from nerfcore.priors.blocks.style import (
-    DistanceAttention,
     Equalised,
     Mapping,
     ModulatedConvolution,
     Synthesis,
     TextAttention,
+    distance_attention,
     double,
 )
 
@@ -34,6 +34,8 @@ def test_modulation_is_that_of_weights(dims, bank, demodulate):
     """Karras et al. 2020, equations 1 and 3, and Kang et al. 2023, equation 5, for one example after the other."""
     torch.manual_seed(0)
     layer = ModulatedConvolution(4, 5, dims, 3, 6, demodulate, bank).double()
+    with torch.no_grad():
+        layer.bias.normal_()
     x, style = normal(3, 4, *[6] * dims), normal(3, 6, seed=1)
     found = layer(x, style)
     for i in range(3):
@@ -47,7 +49,7 @@ def test_modulation_is_that_of_weights(dims, bank, demodulate):
         if demodulate:
             norm = (weight.flatten(1).square().sum(1) + 1e-8).sqrt()
             weight = weight / norm.view(-1, 1, *[1] * dims)
-        expected = CONVOLUTIONS[dims](x[i : i + 1], weight, padding=1)
+        expected = CONVOLUTIONS[dims](x[i : i + 1], weight, padding=1) + layer.bias
         assert torch.allclose(found[i : i + 1], expected, atol=1e-10)
 
 
@@ -89,17 +91,12 @@ def test_doubling_keeps_lines(dims):
 
 
 def test_attention_by_distances():
-    torch.manual_seed(0)
-    layer = DistanceAttention(6, 2).double()
-    x = normal(2, 5, 6)
-    keys, values = (x @ layer.key_value.weight.T).chunk(2, -1)
-    heads = []
-    for head in range(2):
-        part = slice(3 * head, 3 * head + 3)
-        logits = -torch.cdist(keys[..., part], keys[..., part]).square() / math.sqrt(3)
-        heads.append(logits.softmax(-1) @ values[..., part])
-    expected = layer.out(torch.cat(heads, -1))
-    assert torch.allclose(layer(x), expected)
+    key, value = normal(2, 3, 5, 4), normal(2, 3, 5, 4, seed=1)
+    found = distance_attention(key, value)
+    for i, (k, v) in enumerate(zip(key.flatten(0, 1), value.flatten(0, 1), strict=True)):
+        weights = [[math.exp(-(a - b).square().sum() / 2) for b in k] for a in k]
+        weights = torch.tensor(weights, dtype=torch.float64)
+        assert torch.allclose(found.flatten(0, 1)[i], weights / weights.sum(1, keepdim=True) @ v)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
