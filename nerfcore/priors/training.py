@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -20,9 +21,9 @@ from nerfcore.errors import ModelError, NerfcoreError
 from nerfcore.files import write_file
 from nerfcore.priors.base import Batch, Facts, Prior, Turn, prior_named
 from nerfcore.training.checkpoint import load_model, restore, write_tensors
+from nerfcore.training.loop import Training, fit, pick_device
 from nerfcore.training.report import write_report
-from nerfcore.training.run import CHECKPOINT_SECONDS, REPORT_SECONDS, pick_device
-from nerfcore.training.schedule import cosine_decay
+from nerfcore.training.schedule import cosine_decay, minutes_or_steps
 from nerfcore.version import __version__
 
 VOCABULARY = 512  # of the captions' tokeniser
@@ -41,13 +42,9 @@ class PriorConfig:
     config: dict = field(default_factory=dict)  # overrides of what the prior's constructor takes
 
     def __post_init__(self):
-        if self.minutes is None and self.steps is None:
-            object.__setattr__(self, "minutes", 5.0)
-        if self.minutes is not None and self.steps is not None:
-            raise NerfcoreError(f"give minutes or steps, not both: got minutes={self.minutes}, steps={self.steps}")
-        for name in ("minutes", "steps", "batch_size"):
-            if (value := getattr(self, name)) is not None and not value > 0:
-                raise NerfcoreError(f"{name} must be positive, got {value}")
+        object.__setattr__(self, "minutes", minutes_or_steps(self.minutes, self.steps, 5.0))
+        if self.batch_size is not None and self.batch_size < 1:
+            raise NerfcoreError(f"batch_size must be positive, got {self.batch_size}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,11 @@ class PriorProgress:
     examples_per_second: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
 
+    def record(self) -> dict:
+        """What the history of a run keeps."""
+        rate = dict(examples_per_second=self.examples_per_second)
+        return dict(step=self.step, seconds=self.seconds, **rate, **self.figures)
+
 
 @dataclass
 class PriorRun:
@@ -77,49 +79,53 @@ class PriorRun:
     seconds: float = 0.0
 
 
-class PriorTrainer:
+class PriorTrainer(Training):
     """One run's state; :meth:`step` is the whole method: each player in turn takes its updates by Adam (AdamW of
     Loshchilov and Hutter 2019, where it has a weight decay), then the prior does what follows."""
 
     def __init__(self, examples: Examples, config: PriorConfig, device: str = "cpu"):
-        self.examples, self.config, self.device = examples, config, device
+        super().__init__(config, device)
+        self.examples = examples
         cls = prior_named(config.prior)
         facts = facts_of(examples, VOCABULARY if "merges" in cls.needs else 0)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.prior = made_prior(config.prior, facts, config.config).to(device).train()
-        self.generator = torch.Generator(device).manual_seed(config.seed)
         self.players = self.prior.players()
-        self.trained = {
+        self.minimised = {
             name: [p for p in player.parameters if p.requires_grad] for name, player in self.players.items()
         }
         self.optimizers = {
             name: torch.optim.AdamW(
-                self.trained[name], player.learning_rate, player.betas, weight_decay=player.weight_decay, fused=True
+                self.minimised[name], player.learning_rate, player.betas, weight_decay=player.weight_decay, fused=True
             )
             for name, player in self.players.items()
         }
         self.batch_size = min(config.batch_size or self.prior.batch_size, len(examples))
         self.order, self.position = torch.empty(0, dtype=torch.int64), 0
-        self.steps, self.seconds_used, self.started = 0, 0.0, time.perf_counter()
         self.sums: dict[str, Tensor] = {}
         self.summed = 0  # steps
 
     @property
-    def seconds(self) -> float:
-        """Wall time so far, earlier sittings included."""
-        return self.seconds_used + time.perf_counter() - self.started
+    def trained(self):
+        return self.prior
 
-    @property
-    def fraction(self) -> float:
-        """Share of the budget spent: of the steps if they are given, else of the minutes."""
-        return self.steps / self.config.steps if self.config.steps else self.seconds / (60 * self.config.minutes)
+    def counts(self):
+        return {"examples_per_second": self.steps * self.batch_size}
+
+    def progress(self, rates):
+        """The figures are means since the last report."""
+        means = {name: (value / self.summed).item() for name, value in self.sums.items()}
+        self.sums, self.summed = {}, 0
+        seconds, fraction = self.seconds, min(self.fraction, 1.0)
+        left = seconds / fraction - seconds
+        return PriorProgress("training", self.steps, fraction, seconds, left, **rates, figures=means)
 
     def step(self) -> None:
         """An update of every player, or several."""
         turn = Turn(self.steps, min(self.fraction, math.nextafter(1.0, 0.0)), self.generator)
         for name, player in self.players.items():
-            optimizer, parameters = self.optimizers[name], self.trained[name]
+            optimizer, parameters = self.optimizers[name], self.minimised[name]
             last = player.learning_rate * player.final
             for group in optimizer.param_groups:
                 group["lr"] = cosine_decay(turn.fraction, self.steps, player.learning_rate, last)
@@ -135,20 +141,11 @@ class PriorTrainer:
         self.steps += 1
         self.summed += 1
 
-    def figures(self) -> dict[str, float]:
-        """Means since the last call."""
-        means = {name: (value / self.summed).item() for name, value in self.sums.items()} if self.summed else {}
-        self.sums, self.summed = {}, 0
-        return means
-
-    def check_finite(self, figures: dict[str, float]) -> None:
-        """Names the first value that went bad."""
-        bad = next((name for name, value in figures.items() if not math.isfinite(value)), None)
-        bad = bad or next((k for k, v in self.prior.state_dict().items() if not torch.isfinite(v).all()), None)
-        if bad:
-            raise NerfcoreError(
-                f"{bad} of prior {self.config.prior!r} is not finite at step {self.steps}; lower its learning rate"
-            )
+    def check_finite(self) -> None:
+        """Names the first value that went bad, of what losses said or of the prior."""
+        for name, value in (self.sums | self.prior.state_dict()).items():
+            if not torch.isfinite(value).all():
+                raise self.not_finite(f"{name} of prior {self.config.prior!r} is not finite")
 
     def model(self) -> tuple[dict[str, Tensor], dict]:
         """What :func:`load_prior` makes the prior of."""
@@ -249,10 +246,14 @@ def train_prior(
         if out is not None:
             shown = dict(data=examples.name, **asdict(settings))
             write_file(out / "config.yaml", yaml.safe_dump(json.loads(json.dumps(shown)), sort_keys=False))
-        _fit(trainer, run, tell)
+        fit(trainer, run.history, tell, None if out is None else partial(_save, trainer, run))
     except KeyboardInterrupt:
         run.interrupted = True
+    trainer.check_finite()
     run.steps, run.seconds = trainer.steps, trainer.seconds
+    if trainer.summed:  # since the last report
+        rate = trainer.steps * trainer.batch_size / run.seconds
+        run.history.append(trainer.progress({"examples_per_second": rate}).record())
     tell(PriorProgress("saving", run.steps, 1.0, run.seconds))
     run.prior.eval()
     if out is not None:
@@ -313,27 +314,8 @@ def picture_grid(pictures: Tensor, columns: int = 8) -> Tensor:
     return whole.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
 
 
-def _fit(trainer: PriorTrainer, run: PriorRun, tell: Callable[[PriorProgress], None]) -> None:
-    reported = saved = time.perf_counter()
-    seen = trainer.steps
-    while trainer.fraction < 1:
-        trainer.step()
-        now, ended = time.perf_counter(), trainer.fraction >= 1
-        if now - reported > REPORT_SECONDS or ended:
-            figures, seconds, fraction = trainer.figures(), trainer.seconds, min(trainer.fraction, 1.0)
-            trainer.check_finite(figures)
-            rate = (trainer.steps - seen) * trainer.batch_size / (now - reported)
-            left = seconds / fraction - seconds
-            tell(PriorProgress("training", trainer.steps, fraction, seconds, left, rate, figures))
-            run.history.append(dict(step=trainer.steps, seconds=seconds, examples_per_second=rate, **figures))
-            reported, seen = now, trainer.steps
-        if run.out is not None and now - saved > CHECKPOINT_SECONDS:
-            _save(trainer, run)
-            saved = time.perf_counter()
-
-
 def _save(trainer: PriorTrainer, run: PriorRun) -> None:
-    trainer.check_finite({})
+    trainer.check_finite()
     tensors, description = trainer.state()
     write_tensors(run.out / "checkpoint" / "state.nerf", tensors, dict(**description, history=run.history))
     write_tensors(run.out / "model.nerf", *trainer.model())

@@ -6,10 +6,10 @@ import json
 import pytest
 import torch
 
-import nerfcore.priors.training as training
 from nerfcore.data.examples import Examples
 from nerfcore.priors.base import Prior, prior_named, prior_names
 from nerfcore.priors.training import load_prior, train_prior
+from nerfcore.training import loop
 
 NAMES = prior_names()
 COLOURS = list(itertools.product((-0.7, 0.7), repeat=3))  # the corners of a cube
@@ -90,7 +90,7 @@ def test_the_seed_and_the_steps_say_all(name):
 def test_what_is_loaded_is_what_was_saved(name, tmp_path):
     prior = trained(name, 3, tmp_path).prior
     loaded = load_prior(tmp_path, "cpu")
-    assert same(parameters(prior), parameters(loaded)) 
+    assert same(parameters(prior), parameters(loaded))
     assert json.dumps(loaded.config) == json.dumps(prior.config)
     assert loaded.facts == prior.facts and not loaded.training
     assert torch.equal(answer(prior), answer(loaded))
@@ -100,7 +100,7 @@ def test_what_is_loaded_is_what_was_saved(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_going_on_is_as_if_nothing_had_been_between(name, tmp_path, monkeypatch):
     whole = trained(name, 5, seed=3, batch_size=3)
-    monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
 
     def stop(progress):
         if progress.stage == "training" and progress.step == 2:
