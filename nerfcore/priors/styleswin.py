@@ -54,6 +54,6 @@ class SwinSynthesis(nn.Module):
 class StyleSwin(StyleGAN):
     """StyleGAN with another synthesis: blocks of attention within windows, which style by adaptive norms."""
 
-    tiny = StyleGAN.tiny | dict(widths=(8, 8), learning_rate=5e-3, r1_every=16, average=0.9, final=1.0)
+    tiny = StyleGAN.tiny | dict(r1=0.1, r1_every=16, average=0.9, final=1.0)
     defaults = StyleGAN.defaults | dict(learning_rate=1e-3, mixing=0.0, final=0.1)
     synthesis = SwinSynthesis
