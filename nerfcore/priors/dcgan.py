@@ -24,7 +24,7 @@ class DCGAN(AdversarialPrior):
     latent: numbers of the noise; widths: channels, each at half the sides of the one before.
     """
 
-    tiny = dict(latent=4, widths=(8, 8))
+    tiny = dict(latent=4, widths=(32,), learning_rate=5e-3)
     defaults = dict(latent=64, widths=(32, 64))
 
     def build(self, latent: int, widths: Sequence[int]) -> None:

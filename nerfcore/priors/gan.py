@@ -25,7 +25,7 @@ class GAN(AdversarialPrior):
     """
 
     batch_size = 128
-    tiny = dict(latent=4, widths=(16,))
+    tiny = dict(latent=4, widths=(64, 64), r1=0.02, learning_rate=3e-3)
     defaults = dict(latent=16, network="mlp", widths=(128, 128), r1=0.1, learning_rate=1e-3)
 
     def build(self, latent: int, network: str, widths: Sequence[int]) -> None:

@@ -40,7 +40,10 @@ class GigaGAN(AdversarialPrior):
 
     batch_size = 32
     needs = ("merges",)
-    tiny = dict(latent=4, style_width=8, depth=2, widths=(8, 8), bank=2, attend=64, text_width=8, text_depth=1)
+    tiny = dict(
+        latent=4, style_width=16, depth=2, widths=(8, 8), bank=2, attend=16, text_width=8, text_depth=1,
+        learning_rate=1e-2, r1=0.1, average=0.8, final=1.0,
+    )  # fmt: skip
     defaults = dict(
         latent=64, style_width=128, depth=3, widths=(16, 32, 64, 64), bank=4, attend=64, text_width=64, text_depth=2,
         learning_rate=1e-3, betas=(0.0, 0.99), r1=0.5, r1_every=16, average=0.998, final=0.1,

@@ -45,7 +45,9 @@ class StyleGAN(AdversarialPrior):
     mixing: share of training pictures whose fine layers have a second style; truncation: of samples, 1 for none."""
 
     batch_size = 32
-    tiny = dict(latent=4, style_width=8, depth=2, widths=(8, 8))
+    tiny = dict(
+        latent=4, style_width=16, depth=2, widths=(8, 16), mixing=0.0, learning_rate=1e-2, r1_every=2, average=0.8
+    )  # fmt: skip
     defaults = dict(
         latent=64, style_width=64, depth=4, widths=(16, 32, 64), mixing=0.9, truncation=1.0, learning_rate=2e-3,
         betas=(0.0, 0.99), r1=1.0, r1_every=16, average=0.998,
@@ -67,7 +69,7 @@ class StyleGAN(AdversarialPrior):
         """Two styles, the second of the layers from a random one on, in a share of the pictures."""
         first, second = (self.generator.styles(count, random) for _ in range(2))
         layers = first.shape[1]
-        start = torch.randint(1, layers, (count,), generator=random, device=random.device)
+        start = torch.randint(1, max(layers, 2), (count,), generator=random, device=random.device)
         mixes = torch.rand(count, generator=random, device=random.device) < self.mixing
         start = torch.where(mixes, start, layers).to(first.device)
         return torch.where((torch.arange(layers, device=first.device) >= start[:, None])[..., None], second, first)

@@ -54,6 +54,6 @@ class SwinSynthesis(nn.Module):
 class StyleSwin(StyleGAN):
     """StyleGAN with another synthesis: blocks of attention within windows, which style by adaptive norms."""
 
-    tiny = dict(latent=4, style_width=8, depth=2, widths=(8, 8))
+    tiny = StyleGAN.tiny | dict(r1=0.1, r1_every=16, average=0.9, final=1.0)
     defaults = StyleGAN.defaults | dict(learning_rate=1e-3, mixing=0.0, final=0.1)
     synthesis = SwinSynthesis

@@ -17,8 +17,8 @@ WORDS = ("night", "sky", "leaf", "sea", "rose", "plum", "corn", "snow")
 
 
 def eight():
-    """Pictures [8, 3, 8, 8] of one colour above and its opposite below, which differ in more than one way each."""
-    upper = torch.tensor(COLOURS)[:, :, None, None].expand(8, 3, 4, 8)
+    """Pictures [8, 3, 4, 4] of one colour above and its opposite below, which differ in more than one way each."""
+    upper = torch.tensor(COLOURS)[:, :, None, None].expand(8, 3, 2, 4)
     names = tuple(f"a {word} flag" for word in WORDS)
     return Examples(torch.cat((upper, -upper), 2), torch.arange(8) % 2, ("dark", "light"), names, "flags")
 
@@ -121,7 +121,7 @@ def test_samples_are_pictures_that_a_generator_decides(name):
     if not draws(prior):
         assert first.shape == (5, 5)
         return
-    assert first.shape == (5, 3, 8, 8) and first.dtype == torch.float32
+    assert first.shape == (5, 3, 4, 4) and first.dtype == torch.float32
     assert first.abs().max() <= (1 if encodes(prior) else 1.5)
     assert not torch.equal(first, prior.sample(5, torch.Generator().manual_seed(4), **asked(prior)))
 

@@ -122,7 +122,7 @@ def test_wrong_captions_count_as_false_pictures():
 
     batch, turn = Batch(torch.rand(8, 1, 4, generator=generator())), Turn(0, 0.0, generator(1))
     torch.manual_seed(0)
-    prior = Conditioned(Facts((1, 4)), **Conditioned.tiny, r1=1.0, matching=2.0)
+    prior = Conditioned(Facts((1, 4)), **Conditioned.tiny | dict(r1=1.0, matching=2.0))
     found = prior.loss("discriminator", batch, Turn(0, 0.0, generator(1)))["loss"]
     wrong = sum(math.log(1 + math.exp(logit)) for logit in (0.3, 0.7))
     assert found.item() == pytest.approx(made(r1=1.0).loss("discriminator", batch, turn)["loss"].item() + 2 * wrong, rel=1e-5)
