@@ -8,12 +8,11 @@ import imageio.v3 as iio
 import torch
 from torch import Tensor
 
-from nerfcore.data.examples import Examples, load_examples
+from nerfcore.data.examples import Examples, load_examples, picture_grid
 from nerfcore.data.shapes import shapes_examples
 from nerfcore.files import write_file
 from nerfcore.metrics.features import Classifier
 from nerfcore.priors.scores import FEATURE_STEPS, JUDGE_SEED, Judge, feature_net, score_samples, train_judge
-from nerfcore.priors.training import picture_grid
 
 SAMPLES = 2000  # against as many held-out pictures, in 64-dimensional features
 JUDGE_PICTURES, JUDGE_STEPS = 12000, 1500

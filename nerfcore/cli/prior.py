@@ -100,9 +100,10 @@ class SamplePrior:
     def run(self) -> int:
         import imageio.v3 as iio
 
+        from nerfcore.data.examples import picture_grid
         from nerfcore.files import write_file
         from nerfcore.priors.scores import draw_samples
-        from nerfcore.priors.training import load_prior, picture_grid
+        from nerfcore.priors.training import load_prior
 
         if self.count < 1:
             raise NerfcoreError(f"count must be positive, got {self.count}")

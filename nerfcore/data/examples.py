@@ -99,6 +99,21 @@ def load_examples(
     return _from_photographs(folder, split, size or PHOTOGRAPH_SIZE, count)
 
 
+def picture_grid(pictures: Tensor, columns: int = 8) -> Tensor:
+    """uint8 [H, W, 3]: pictures [N, C, h, w] in [-1, 1] of 1 or 3 channels row after row, with 2 pixels between. Small
+    pictures are enlarged by whole pixels to 48 or more."""
+    if pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
+        raise ValueError(f"pictures must be [N, 1 or 3, h, w], got {list(pictures.shape)}")
+    times, columns = max(48 // min(pictures.shape[2:]), 1), min(columns, len(pictures))
+    shown = ((pictures.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, 3, -1, -1)
+    shown = shown.repeat_interleave(times, 2).repeat_interleave(times, 3)
+    framed = F.pad(shown, (1, 1, 1, 1), value=255)
+    rows = -(-len(framed) // columns)
+    whole = framed.new_full((rows * columns, *framed.shape[1:]), 255)
+    whole[: len(framed)] = framed
+    return whole.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+
+
 def read_idx(path: Path) -> np.ndarray:
     """The array of uint8 in an idx file, packed by gzip or not. Raises SceneError for a damaged one."""
     try:

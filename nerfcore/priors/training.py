@@ -16,12 +16,13 @@ import torch
 import yaml
 from torch import Tensor
 
-from nerfcore.data.examples import Examples
+from nerfcore.data.captions import Tokeniser
+from nerfcore.data.examples import Examples, picture_grid
 from nerfcore.errors import ModelError, NerfcoreError
 from nerfcore.files import write_file
 from nerfcore.priors.base import Batch, Facts, Prior, Turn, prior_named
 from nerfcore.training.checkpoint import load_model, restore, write_tensors
-from nerfcore.training.loop import Training, fit, pick_device
+from nerfcore.training.loop import Progress, Training, fit, pick_device
 from nerfcore.training.report import write_report
 from nerfcore.training.schedule import cosine_decay, minutes_or_steps
 from nerfcore.version import __version__
@@ -48,20 +49,14 @@ class PriorConfig:
 
 
 @dataclass(frozen=True)
-class PriorProgress:
-    """Where a run stands. stage: preparing, training or saving; figures: what :meth:`Prior.loss` returned, as means
-    since the last report, with the player's name before theirs where there are several."""
+class PriorProgress(Progress):
+    """figures: what :meth:`Prior.loss` returned, as means since the last report, with the player's name before theirs
+    where there are several."""
 
-    stage: str
-    step: int = 0
-    fraction: float = 0.0
-    seconds: float = 0.0
-    seconds_left: float = math.nan
     examples_per_second: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
 
     def record(self) -> dict:
-        """What the history of a run keeps."""
         rate = dict(examples_per_second=self.examples_per_second)
         return dict(step=self.step, seconds=self.seconds, **rate, **self.figures)
 
@@ -117,9 +112,7 @@ class PriorTrainer(Training):
         """The figures are means since the last report."""
         means = {name: (value / self.summed).item() for name, value in self.sums.items()}
         self.sums, self.summed = {}, 0
-        seconds, fraction = self.seconds, min(self.fraction, 1.0)
-        left = seconds / fraction - seconds
-        return PriorProgress("training", self.steps, fraction, seconds, left, **rates, figures=means)
+        return PriorProgress(**asdict(super().progress({})), **rates, figures=means)
 
     def step(self) -> None:
         """An update of every player, or several."""
@@ -234,7 +227,7 @@ def train_prior(
     settings = PriorConfig(name, minutes, steps, seed, batch_size, config)
     out, tell = Path(out) if out is not None else None, on_progress or (lambda progress: None)
     started = time.perf_counter()
-    tell(PriorProgress("preparing"))
+    tell(PriorProgress("loading"))
     trainer = PriorTrainer(examples, settings, pick_device(device))
     trainer.started = started
     run = PriorRun(trainer.prior, settings, out)
@@ -291,27 +284,9 @@ def made_prior(name: str, facts: Facts, config: dict) -> Prior:
 def facts_of(examples: Examples, vocabulary: int = VOCABULARY) -> Facts:
     """What a prior has to know of examples. Merges are those of a tokeniser of so many tokens that is trained on the
     captions; none where there are no captions or the vocabulary is 0."""
-    merges = ()
-    if vocabulary and examples.captions is not None:
-        from nerfcore.priors.text import Tokeniser  # few priors read captions
-
-        merges = tuple(Tokeniser.trained(examples.captions, vocabulary).merges)
+    has_captions = vocabulary and examples.captions is not None
+    merges = Tokeniser.trained(examples.captions, vocabulary).merges if has_captions else ()
     return Facts(tuple(examples.pictures.shape[1:]), tuple(examples.label_names), merges)
-
-
-def picture_grid(pictures: Tensor, columns: int = 8) -> Tensor:
-    """uint8 [H, W, 3]: pictures [N, C, h, w] in [-1, 1] of 1 or 3 channels row after row, with 2 pixels between. Small
-    pictures are enlarged by whole pixels to 48 or more."""
-    if pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
-        raise ValueError(f"pictures must be [N, 1 or 3, h, w], got {list(pictures.shape)}")
-    times, columns = max(48 // min(pictures.shape[2:]), 1), min(columns, len(pictures))
-    shown = ((pictures.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, 3, -1, -1)
-    shown = shown.repeat_interleave(times, 2).repeat_interleave(times, 3)
-    framed = torch.nn.functional.pad(shown, (1, 1, 1, 1), value=255)
-    rows = -(-len(framed) // columns)
-    whole = framed.new_full((rows * columns, *framed.shape[1:]), 255)
-    whole[: len(framed)] = framed
-    return whole.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
 
 
 def _save(trainer: PriorTrainer, run: PriorRun) -> None:
