@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -129,7 +128,9 @@ class PriorTrainer(Training):
                 for parameter, gradient in zip(parameters, gradients, strict=True):
                     parameter.grad = gradient
                 optimizer.step()
-            self._add(name, figures)
+            for what, value in figures.items():
+                what = what if len(self.players) == 1 else f"{name}_{what}"
+                self.sums[what] = self.sums.get(what, 0.0) + value.detach().double()
         self.prior.after_step(batch, turn)
         self.steps += 1
         self.summed += 1
@@ -194,11 +195,6 @@ class PriorTrainer(Training):
         self.position += self.batch_size
         pictures, labels, captions = self.examples.take(index)
         return Batch(pictures.to(self.device), None if labels is None else labels.to(self.device), captions)
-
-    def _add(self, player: str, figures: dict[str, Tensor]) -> None:
-        for name, value in figures.items():
-            name = name if len(self.players) == 1 else f"{player}_{name}"
-            self.sums[name] = self.sums.get(name, 0.0) + value.detach().double()
 
 
 def train_prior(
@@ -309,7 +305,7 @@ def _show(trainer: PriorTrainer, run: PriorRun) -> None:
         grid = picture_grid(prior.sample(count, generator, labels, captions if "merges" in prior.needs else None))
         write_file(run.out / "samples.png", iio.imwrite("<bytes>", grid.numpy(), extension=".png"))
         grid = grid / 255
-    config = dict(prior=run.config.prior, data=trainer.examples.name) | dataclasses.asdict(run.config)
+    config = dict(prior=run.config.prior, data=trainer.examples.name) | asdict(run.config)
     metrics = dict(train_seconds=run.seconds, steps=run.steps, device=trainer.device, version=__version__)
     others = [name for name in (run.history[-1] if run.history else {}) if name not in ("step", "seconds", "loss")]
     write_report(run.out / "report.html", config, metrics, run.history, (), curves=others, samples=grid)
