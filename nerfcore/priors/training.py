@@ -126,11 +126,11 @@ class PriorTrainer:
             for _ in range(player.turns):
                 batch = self._batch()
                 figures = self.prior.loss(name, batch, turn)
+                self._add(name, figures, 1 / player.turns)
                 gradients = torch.autograd.grad(figures["loss"], parameters, allow_unused=True)
                 for parameter, gradient in zip(parameters, gradients, strict=True):
                     parameter.grad = gradient
                 optimizer.step()
-            self._add(name, figures)
         self.prior.after_step(batch, turn)
         self.steps += 1
         self.summed += 1
@@ -205,10 +205,10 @@ class PriorTrainer:
         pictures, labels, captions = self.examples.take(index)
         return Batch(pictures.to(self.device), None if labels is None else labels.to(self.device), captions)
 
-    def _add(self, player: str, figures: dict[str, Tensor]) -> None:
+    def _add(self, player: str, figures: dict[str, Tensor], share: float) -> None:
         for name, value in figures.items():
             name = name if len(self.players) == 1 else f"{player}_{name}"
-            self.sums[name] = self.sums.get(name, 0.0) + value.detach().double()
+            self.sums[name] = self.sums.get(name, 0.0) + share * value.detach().double()
 
 
 def train_prior(
