@@ -62,11 +62,10 @@ class Autoencoder(Prior):
 
     def __init__(
         self, facts: Facts, code: int = 32, network: str = "mlp", widths: Sequence[int] = (512, 256),
-        activation: str = "silu", learning_rate: float = 1e-3, **config,
+        activation: str = "silu", learning_rate: float = 1e-3,
     ):
         super().__init__(
-            facts, code=code, network=network, widths=list(widths), activation=activation, learning_rate=learning_rate,
-            **config,
+            facts, code=code, network=network, widths=list(widths), activation=activation, learning_rate=learning_rate
         )
         self.encoder, self.decoder = code_networks(facts.shape, code, facts.shape[0], network, widths, activation)
         self.register_buffer("code_mean", torch.zeros(code))

@@ -26,9 +26,9 @@ class DVAE(VQVAE):
         self, facts: Facts, codes: int = 256, code_width: int = 16, widths: Sequence[int] = (32, 64), hot: float = 1.0,
         cold: float = 1 / 16, beta: float = 1e-4, learning_rate: float = 1e-3,
     ):
-        more = dict(hot=hot, cold=cold, beta=beta)
-        super().__init__(facts, codes, code_width, widths, "gradient", 0.0, learning_rate, **more)
+        super().__init__(facts, codes, code_width, widths, "gradient", learning_rate=learning_rate)
         del self.config["learn"], self.config["commitment"]
+        self.config |= dict(hot=hot, cold=cold, beta=beta)
 
     def encoded_width(self) -> int:
         return self.config["codes"]

@@ -124,13 +124,13 @@ class PriorTrainer(Training):
             for _ in range(player.turns):
                 batch = self._batch()
                 figures = self.prior.loss(name, batch, turn)
+                for what, value in figures.items():
+                    what = what if len(self.players) == 1 else f"{name}_{what}"
+                    self.sums[what] = self.sums.get(what, 0.0) + value.detach().double() / player.turns
                 gradients = torch.autograd.grad(figures["loss"], parameters, allow_unused=True)
                 for parameter, gradient in zip(parameters, gradients, strict=True):
                     parameter.grad = gradient
                 optimizer.step()
-            for what, value in figures.items():
-                what = what if len(self.players) == 1 else f"{name}_{what}"
-                self.sums[what] = self.sums.get(what, 0.0) + value.detach().double()
         self.prior.after_step(batch, turn)
         self.steps += 1
         self.summed += 1

@@ -33,10 +33,8 @@ class VQGAN(VQVAE):
         learn: str = "ema", commitment: float = 0.25, learning_rate: float = 1e-3, perceptual: float = 0.1,
         adversarial: float = 0.5, starts: float = 0.25, feature_steps: int = 600,
     ):
-        super().__init__(
-            facts, codes, code_width, widths, learn, commitment, learning_rate, perceptual=perceptual,
-            adversarial=adversarial, starts=starts, feature_steps=feature_steps,
-        )
+        super().__init__(facts, codes, code_width, widths, learn, commitment, learning_rate)
+        self.config |= dict(perceptual=perceptual, adversarial=adversarial, starts=starts, feature_steps=feature_steps)
         channels, side, *more = facts.shape
         if any(other != side for other in more):
             raise ValueError(f"a vqgan needs pictures with equal sides, got {list(facts.shape)}")

@@ -23,11 +23,11 @@ class VQVAE(Prior):
 
     def __init__(
         self, facts: Facts, codes: int = 256, code_width: int = 16, widths: Sequence[int] = (32, 64),
-        learn: str = "ema", commitment: float = 0.25, learning_rate: float = 1e-3, **config,
+        learn: str = "ema", commitment: float = 0.25, learning_rate: float = 1e-3,
     ):
         super().__init__(
             facts, codes=codes, code_width=code_width, widths=list(widths), learn=learn, commitment=commitment,
-            learning_rate=learning_rate, **config,
+            learning_rate=learning_rate,
         )
         channels, *spatial = facts.shape
         self.places, dims = torch.Size(coded_size(spatial, len(widths))), len(spatial)
