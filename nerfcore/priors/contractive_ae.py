@@ -18,7 +18,7 @@ class ContractiveAutoencoder(Autoencoder):
     2). Codes are sigmoids. With no ``widths`` one layer leads to the code, and its weights are those of the way back
     (section 2.1), or else contraction would be evaded by small weights here and large ones there."""
 
-    tiny = dict(code=16, weight=1e-3)
+    tiny = dict(code=16, weight=1e-3, learning_rate=4e-3)
 
     def __init__(
         self, facts: Facts, code: int = 128, widths: Sequence[int] = (), weight: float = 0.1,

@@ -20,7 +20,7 @@ class DVAE(VQVAE):
     ``beta`` weighs the divergence to the uniform distribution, in nats per place, against the mean squared error. Codes
     are read, and pictures are reconstructed, by the largest logit."""
 
-    tiny = dict(codes=32, code_width=8, widths=(16,), learning_rate=4e-3)
+    tiny = dict(codes=256, code_width=16, widths=(32,), hot=16.0, learning_rate=2e-2)
 
     def __init__(
         self, facts: Facts, codes: int = 256, code_width: int = 16, widths: Sequence[int] = (32, 64), hot: float = 1.0,

@@ -32,7 +32,7 @@ def test_cold_weights_are_choices_and_hot_ones_are_even():
 
 def test_the_temperature_falls_geometrically():
     torch.manual_seed(0)
-    prior = DVAE(Facts((1, 4, 4)), **DVAE.tiny, hot=2.0, cold=0.125)
+    prior = DVAE(Facts((1, 4, 4)), **DVAE.tiny | dict(hot=2.0, cold=0.125))
     assert prior.temperature(0.0) == 2.0 and prior.temperature(FALLS_UNTIL / 2) == pytest.approx(0.5)
     assert prior.temperature(FALLS_UNTIL) == prior.temperature(0.99) == pytest.approx(0.125)
 
@@ -42,7 +42,7 @@ def test_the_divergence_is_from_the_uniform_distribution():
     prior = DVAE(Facts((1, 4, 4)), **DVAE.tiny)
     pictures = torch.rand(3, 1, 4, 4, generator=generator())
     log_q = torch.distributions.Categorical(logits=prior.encoder(pictures).movedim(1, -1))
-    uniform = torch.distributions.Categorical(logits=torch.zeros(32))
+    uniform = torch.distributions.Categorical(logits=torch.zeros(256))
     expected = torch.distributions.kl_divergence(log_q, uniform).mean()
     found = prior.loss("all", Batch(pictures), Turn(0, 0.0, generator()))["divergence"]
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
@@ -51,6 +51,6 @@ def test_the_divergence_is_from_the_uniform_distribution():
 def test_pictures_made_of_choices_are_as_good_as_those_of_mixtures_when_it_has_cooled():
     signs = torch.randint(2, (64, 1, 4, 4), generator=generator()) * 1.6 - 0.8
     pictures = signs.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    run = train_prior("dvae", Examples(pictures), steps=600, batch_size=32, **DVAE.tiny | dict(codes=8, learning_rate=1e-2))
+    run = train_prior("dvae", Examples(pictures), steps=600, batch_size=32, codes=8, code_width=8, widths=(16,), learning_rate=1e-2)
     error = (run.prior.reconstruct(pictures) - pictures).square().mean().item()
     assert error < 0.1 * pictures.var() and error < 2 * run.history[-1]["mse"] + 0.01
