@@ -9,7 +9,7 @@ from ._common import all_pictures, fashion, show
 
 MODULES = ("nerfcore.priors.training", "nerfcore.priors.autoencoder", "nerfcore.priors.contractive_ae")
 TARGET = dict(norm_ratio=0.5, error_ratio=1.3, noise="reconstructions of noisy pictures change less")
-STEPS, CODE, WEIGHT = 5000, 256, 0.5  # of 128 pictures, about a minute on 2 cores
+STEPS, CODE, WEIGHT = 2000, 128, 1.5  # of 128 pictures, under a minute on 2 cores
 NOISE = 0.3  # standard deviation, of values in [-1, 1]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
-from torch.nn.functional import linear
 
 from nerfcore.priors.autoencoder import Autoencoder
 from nerfcore.priors.base import Batch, Facts, Turn, register_prior
@@ -15,25 +14,19 @@ from nerfcore.priors.base import Batch, Facts, Turn, register_prior
 @register_prior("contractive_ae")
 class ContractiveAutoencoder(Autoencoder):
     """The squared error of a picture plus ``weight`` times the squared Frobenius norm of the code's Jacobian (equation
-    2). Codes are sigmoids. With no ``widths`` one layer leads to the code, and its weights are those of the way back
-    (section 2.1), or else contraction would be evaded by small weights here and large ones there."""
+    2). Codes are sigmoids; with no ``widths`` one layer leads there. Unlike the paper's, the way back has weights of its
+    own, so that a part of a smaller norm may be no more than a smaller code: look also at how far noise moves a code
+    beside how far codes are apart."""
 
     tiny = dict(code=16, weight=1e-3, learning_rate=4e-3)
 
     def __init__(
-        self, facts: Facts, code: int = 128, widths: Sequence[int] = (), weight: float = 0.1,
-        learning_rate: float = 1e-3,
+        self, facts: Facts, code: int = 128, widths: Sequence[int] = (), weight: float = 1.0,
+        learning_rate: float = 2e-3,
     ):
         super().__init__(facts, code, "mlp", widths, "sigmoid", learning_rate)
         self.config = dict(code=code, widths=list(widths), weight=weight, learning_rate=learning_rate)
         self.encoder.append(nn.Sigmoid())
-        if not widths:
-            self.bias, self.decoder = self.decoder[0].bias, self.decoder[1]
-
-    def decode(self, codes: Tensor) -> Tensor:
-        if self.config["widths"]:
-            return self.decoder(codes)
-        return self.decoder(linear(codes, self.encoder[1].weight.T, self.bias))
 
     def contraction(self, pictures: Tensor) -> Tensor:
         """Squared Frobenius norm of the Jacobian of the code at each picture, [B]. Differentiable in: pictures, the

@@ -37,14 +37,6 @@ def test_the_closed_form_is_what_torch_differentiates():
         assert torch.allclose(a, b, rtol=1e-10)
 
 
-def test_the_way_back_has_the_weights_of_the_way_there():
-    prior = made()
-    code = torch.rand(2, 5).double()
-    flat = code @ prior.encoder[1].weight + prior.bias
-    assert torch.allclose(prior.decode(code), flat.view(2, 1, 3, 4))
-    assert sum(p.numel() for p in prior.parameters()) == 5 * 12 + 5 + 12
-
-
 @pytest.mark.parametrize("widths", [(), (6,)])
 def test_the_penalty_contracts(widths):
     data = pictures(128).float().tanh()

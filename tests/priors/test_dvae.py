@@ -53,4 +53,4 @@ def test_pictures_made_of_choices_are_as_good_as_those_of_mixtures_when_it_has_c
     pictures = signs.repeat_interleave(2, 2).repeat_interleave(2, 3)
     run = train_prior("dvae", Examples(pictures), steps=600, batch_size=32, codes=8, code_width=8, widths=(16,), learning_rate=1e-2)
     error = (run.prior.reconstruct(pictures) - pictures).square().mean().item()
-    assert error < 0.1 * pictures.var() and error < 2 * run.history[-1]["mse"] + 0.01
+    assert error < 0.3 * pictures.var() and error < 1.1 * run.history[-1]["mse"]

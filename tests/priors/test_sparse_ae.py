@@ -28,7 +28,7 @@ def test_the_divergence_is_that_of_torch():
 @pytest.mark.parametrize("target", [0.1, 0.2])
 def test_the_mean_activation_is_the_target(penalty, target):
     config = dict(code=32, penalty=penalty, target=target, weight=10.0, learning_rate=3e-3)
-    prior = train_prior("sparse_ae", Examples(bars()), steps=700, batch_size=128, **config).prior
+    prior = train_prior("sparse_ae", Examples(bars()), steps=1000, batch_size=128, **config).prior
     codes = prior.encode(bars()).detach()
     assert codes.mean().item() == pytest.approx(target, rel=0.2) and codes.min() >= 0
     assert (prior.reconstruct(bars()) - bars()).square().mean() < 0.5 * bars().var()

@@ -24,7 +24,7 @@ def tiles(count=128):
 def test_it_learns_tiles_and_uses_its_codes(learn):
     config = dict(codes=16, code_width=8, widths=(8, 16), learn=learn, learning_rate=1e-2)
     prior = train_prior("vqvae", Examples(tiles()), steps=300, batch_size=32, **config).prior
-    assert (prior.reconstruct(tiles()) - tiles()).square().mean() < 0.05 * tiles().var()
+    assert (prior.reconstruct(tiles()) - tiles()).square().mean() < 0.1 * tiles().var()
     assert prior.encode(tiles()).unique().numel() >= 4
 
 
