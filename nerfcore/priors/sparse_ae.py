@@ -28,7 +28,7 @@ class SparseAutoencoder(Autoencoder):
     tiny = dict(code=64, target=0.1)
 
     def __init__(
-        self, facts: Facts, code: int = 1024, penalty: str = "kl", target: float = 0.1, weight: float = 1.0,
+        self, facts: Facts, code: int = 1024, penalty: str = "kl", target: float = 0.1, weight: float = 0.5,
         learning_rate: float = 1e-3,
     ):
         if penalty not in ("kl", "l1"):
