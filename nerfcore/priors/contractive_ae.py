@@ -14,9 +14,9 @@ from nerfcore.priors.base import Batch, Facts, Turn, register_prior
 @register_prior("contractive_ae")
 class ContractiveAutoencoder(Autoencoder):
     """The squared error of a picture plus ``weight`` times the squared Frobenius norm of the code's Jacobian (equation
-    2). Codes are sigmoids; with no ``widths`` one layer leads there. Unlike the paper's, the way back has weights of its
-    own, so that a part of a smaller norm may be no more than a smaller code: look also at how far noise moves a code
-    beside how far codes are apart."""
+    2). Codes are sigmoids; with no ``widths`` one layer leads there. Unlike the paper's, the way back has weights of
+    its own, so that a part of a smaller norm may be no more than a smaller code: look also at how far noise moves a
+    code beside how far codes are apart."""
 
     tiny = dict(code=16, weight=1e-3)
 
