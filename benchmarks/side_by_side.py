@@ -1,7 +1,7 @@
 """Every field on the built-in scene, for as long:  python benchmarks/side_by_side.py [--json FILE] [--picture FILE]
 
 What ``nerfcore compare`` does, with the machine and the sources beside the figures; ``python docs/fields.py`` makes the
-table of them.
+table of them. One held-out view in eight is scored: the large networks take minutes for each.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import tempfile
 from pathlib import Path
 
 from nerfcore.applications.compare import compare, table
+from nerfcore.data import load_scene
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import digest, header, require_kernels, run, training_digest, write_json
+from field_rows import _held_out
 
 FIELDS = "ngp", "triplane", "tensorf", "plenoxels", "neus", "nerf", "frequency"
 MINUTES, PRESET = 2.0, "fast"
@@ -22,7 +24,7 @@ MINUTES, PRESET = 2.0, "fast"
 
 def row_digest(field: str) -> str:
     """Of all that the figures of a field depend on."""
-    return digest([Path(__file__)], training_digest(f"nerfcore.fields.{field}", "nerfcore.applications.compare"))
+    return digest([Path(__file__), Path(_held_out.__file__)], training_digest(f"nerfcore.fields.{field}", "nerfcore.applications.compare"))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -34,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     require_kernels()
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare(None, options.fields, folder, minutes=options.minutes, preset=PRESET)
+        rows = compare(_held_out.every_eighth(load_scene(None)), options.fields, folder, minutes=options.minutes, preset=PRESET)
         if options.picture:
             options.picture.write_bytes(Path(folder, "comparison.png").read_bytes())
     rows = [row | {"digest": row_digest(row["field"])} for row in rows]

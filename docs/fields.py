@@ -44,7 +44,7 @@ def side_by_side(results: Path) -> list[str]:
     rows = [row | ({} if row["digest"] == row_digest(row["field"]) else {"field": f"{row['field']} (stale)"}) for row in found["rows"]]
     machine = found["machine"]
     return [
-        f"## On the same scene\n\nThe built-in scene, {found['minutes']:g} minutes each, preset {found['preset']}, held-out views on white, by "
+        f"## On the same scene\n\nThe built-in scene, {found['minutes']:g} minutes each, preset {found['preset']}, {rows[0]['num_eval_images']} held-out views on white, by "
         "`python benchmarks/side_by_side.py --json benchmarks/results/cpu-side-by-side.json --picture docs/fields.png`; "
         f"{found['date']}, torch {found['torch']}, {machine['cpu']}, {machine['threads']} threads.",
         table(rows).rstrip(),
