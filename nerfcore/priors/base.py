@@ -37,7 +37,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Turn:
-    """Where training stands: step counts from 0, fraction of the budget is in [0, 1)."""
+    """Where a player's training stands: step counts all steps from 0, fraction is in [0, 1), of the player's span."""
 
     step: int
     fraction: float
@@ -53,7 +53,8 @@ class Player:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     turns: int = 1  # updates in each step, each with a batch of its own
-    final: float = 1.0  # share of the learning rate that is left at the end of the budget, along half a cosine
+    final: float = 1.0  # share of the learning rate that is left at the end of the span, along half a cosine
+    span: tuple[float, float] = (0.0, 1.0)  # the part of the budget it plays in: what learns in stages has several
 
 
 class Prior(nn.Module):

@@ -97,8 +97,9 @@ class PriorTrainer(Training):
         }
         self.batch_size = min(config.batch_size or self.prior.batch_size, len(examples))
         self.order, self.position = torch.empty(0, dtype=torch.int64), 0
-        self.sums: dict[str, Tensor] = {}
-        self.summed = 0  # steps
+        self.played = dict.fromkeys(self.players, 0)  # steps of each
+        self.sums: dict[str, Tensor] = {}  # of figures since the last report
+        self.summed: dict[str, int] = {}  # how many of each
 
     @property
     def trained(self):
@@ -109,31 +110,36 @@ class PriorTrainer(Training):
 
     def progress(self, rates):
         """The figures are means since the last report."""
-        means = {name: (value / self.summed).item() for name, value in self.sums.items()}
-        self.sums, self.summed = {}, 0
+        means = {name: (value / self.summed[name]).item() for name, value in self.sums.items()}
+        self.sums, self.summed = {}, {}
         return PriorProgress(**asdict(super().progress({})), **rates, figures=means)
 
     def step(self) -> None:
-        """An update of every player, or several."""
-        turn = Turn(self.steps, min(self.fraction, math.nextafter(1.0, 0.0)), self.generator)
+        """An update, or several, of every player whose span this is."""
+        spent = min(self.fraction, math.nextafter(1.0, 0.0))
         for name, player in self.players.items():
+            begin, end = player.span
+            if not begin <= spent < end:
+                continue
+            turn = Turn(self.steps, (spent - begin) / (end - begin), self.generator)
             optimizer, parameters = self.optimizers[name], self.minimised[name]
             last = player.learning_rate * player.final
             for group in optimizer.param_groups:
-                group["lr"] = cosine_decay(turn.fraction, self.steps, player.learning_rate, last)
+                group["lr"] = cosine_decay(turn.fraction, self.played[name], player.learning_rate, last)
             for _ in range(player.turns):
                 batch = self._batch()
                 figures = self.prior.loss(name, batch, turn)
                 for what, value in figures.items():
                     what = what if len(self.players) == 1 else f"{name}_{what}"
-                    self.sums[what] = self.sums.get(what, 0.0) + value.detach().double() / player.turns
+                    self.sums[what] = self.sums.get(what, 0.0) + value.detach().double()
+                    self.summed[what] = self.summed.get(what, 0) + 1
                 gradients = torch.autograd.grad(figures["loss"], parameters, allow_unused=True)
                 for parameter, gradient in zip(parameters, gradients, strict=True):
                     parameter.grad = gradient
                 optimizer.step()
-        self.prior.after_step(batch, turn)
+            self.played[name] += 1
+        self.prior.after_step(batch, Turn(self.steps, spent, self.generator))
         self.steps += 1
-        self.summed += 1
 
     def check_finite(self) -> None:
         """Names the first value that went bad, of what losses said or of the prior."""
@@ -162,7 +168,9 @@ class PriorTrainer(Training):
             moments = optimizer.state_dict()["state"]
             tensors |= {f"adam.{player}.{i}.{k}": v for i, kept in moments.items() for k, v in kept.items()}
         tensors |= dict(generator=self.generator.get_state(), order=self.order)
-        return tensors, self._identity() | dict(steps=self.steps, seconds=self.seconds, position=self.position)
+        return tensors, self._identity() | dict(
+            steps=self.steps, played=self.played, seconds=self.seconds, position=self.position
+        )
 
     def load_state(self, tensors: dict[str, Tensor], description: dict) -> None:
         if (saved := {k: description[k] for k in self._identity()}) != json.loads(json.dumps(self._identity())):
@@ -176,7 +184,7 @@ class PriorTrainer(Training):
             optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
         self.generator.set_state(tensors["generator"])
         self.order, self.position = tensors["order"], description["position"]
-        self.steps = description["steps"]
+        self.steps, self.played = description["steps"], description["played"]
         self.seconds_used += description["seconds"]
 
     def _identity(self) -> dict:

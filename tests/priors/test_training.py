@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from nerfcore.errors import ModelError, NerfcoreError
 from nerfcore.priors.base import NOT_PRIORS, PRIORS, Player, Prior
 from nerfcore.priors.training import PriorTrainer, load_prior, train_prior
 from nerfcore.training import loop
+from nerfcore.training.schedule import cosine_decay
 
 
 class Two(Prior):
@@ -68,6 +70,34 @@ def test_every_player_has_its_turns_and_every_example_comes_once_in_an_epoch():
         seen = sorted(value for _, _, values in prior.calls[3 * epoch : 3 * epoch + 3] for value in values)
         assert seen == pytest.approx(torch.linspace(-0.5, 0.9, 12).tolist())
     assert prior.prepared == 12 and prior.after == 4
+
+
+def test_players_learn_in_stages(monkeypatch, tmp_path):
+    """Each in its span, with the turns, rates and figures of a run that is that span alone; a stop changes nothing."""
+    spans = {"first": (0.0, 0.4), "second": (0.4, 1.0)}
+    players = Two.players
+    monkeypatch.setattr(Two, "players", lambda prior: {k: replace(v, span=spans[k]) for k, v in players(prior).items()})
+    run = train_prior("two", examples(4), steps=50, final=0.1)
+    assert [player for player, _, _ in run.prior.calls] == 20 * ["first"] + 30 * ["second"]
+    told = [{name.split("_")[0] for name in record} & set(spans) for record in run.history]
+    assert {"first"} in told and {"second"} in told
+    for name, sign, rate, final, steps in (("first", 1, 0.1, 0.1, 20), ("second", -1, 0.2, 1.0, 30)):
+        at = torch.zeros((), requires_grad=True)
+        optimizer = torch.optim.Adam([at])
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = cosine_decay(step / steps, step, rate, final * rate)
+            optimizer.zero_grad()
+            (at - sign * examples(4).pictures.mean()).square().backward()
+            optimizer.step()
+        assert getattr(run.prior, name).item() == pytest.approx(at.item(), abs=1e-6)
+
+    def stop(progress):
+        if progress.stage == "training" and progress.step == 25:
+            raise KeyboardInterrupt
+
+    train_prior("two", examples(4), tmp_path, steps=50, final=0.1, on_progress=stop)
+    again = train_prior("two", examples(4), tmp_path, steps=50, final=0.1, resume=True)
+    assert again.prior.second.item() == run.prior.second.item() and again.prior.first.item() == run.prior.first.item()
 
 
 def test_adam_is_that_of_torch_and_rates_decay():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributions
 
-from nerfcore.priors.blocks.likelihood import Likelihood, gaussian_divergence
+from nerfcore.priors.blocks.likelihood import Likelihood, gaussian_divergence, level_likelihood
 
 
 def made(kind, log_scale=-1.3):
@@ -54,6 +54,21 @@ def test_divergence_of_gaussians_in_closed_form():
     own, standard = distributions.Normal(mean, log_deviation.exp()), distributions.Normal(0.0, 1.0)
     expected = distributions.kl_divergence(own, standard).sum((1, 2))
     assert torch.allclose(gaussian_divergence(mean, log_deviation), expected)
+    there, wide = randn(4, 3, 2, seed=2), 0.5 * randn(4, 3, 2, seed=3)
+    expected = distributions.kl_divergence(own, distributions.Normal(there, wide.exp())).sum((1, 2))
+    assert torch.allclose(gaussian_divergence(mean, log_deviation, there, wide), expected)
+
+
+@pytest.mark.parametrize("log_deviation", [-7.0, -4.0, -1.0])
+def test_levels_of_a_gaussian_are_integrals_of_its_density(log_deviation):
+    levels = (torch.arange(256).double() / 127.5 - 1)[:, None, None]
+    for place in (-1.1, 0.004, 0.7):
+        mean = torch.full_like(levels, place)
+        found = level_likelihood(levels, mean, torch.tensor(log_deviation).double()).exp()
+        assert found.sum().item() == pytest.approx(1, abs=1e-6)
+        normal = distributions.Normal(place, math.exp(log_deviation))
+        inner = normal.cdf(levels[5, 0, 0] + 1 / 255) - normal.cdf(levels[5, 0, 0] - 1 / 255)
+        assert found[5].item() == pytest.approx(max(inner.item(), 1e-12), rel=1e-6)
 
 
 def test_unknown_likelihoods_are_refused():
