@@ -24,7 +24,8 @@ MINUTES, PRESET = 2.0, "fast"
 
 def row_digest(field: str) -> str:
     """Of all that the figures of a field depend on."""
-    return digest([Path(__file__), Path(_held_out.__file__)], training_digest(f"nerfcore.fields.{field}", "nerfcore.applications.compare"))
+    sources = training_digest(f"nerfcore.fields.{field}", "nerfcore.applications.compare")
+    return digest([Path(__file__), Path(_held_out.__file__)], sources)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,7 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     require_kernels()
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare(_held_out.every_eighth(load_scene(None)), options.fields, folder, minutes=options.minutes, preset=PRESET)
+        scene = _held_out.every_eighth(load_scene(None))
+        rows = compare(scene, options.fields, folder, minutes=options.minutes, preset=PRESET)
         if options.picture:
             options.picture.write_bytes(Path(folder, "comparison.png").read_bytes())
     rows = [row | {"digest": row_digest(row["field"])} for row in rows]
