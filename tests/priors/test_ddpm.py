@@ -1,0 +1,71 @@
+"""DDPM: what it learns, how it is told, and what it is worth in bits."""
+
+import math
+
+import pytest
+import torch
+
+from nerfcore.data.examples import Examples
+from nerfcore.errors import NerfcoreError
+from nerfcore.priors.base import Facts
+from nerfcore.priors.ddpm import DDPM
+from nerfcore.priors.training import train_prior
+
+SMALL = dict(widths=(16, 32), patch=1, learning_rate=4e-3, average=0.9, evaluations=10)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def bands(count=64):
+    """Pictures that are bright above and dark below, or the other way round, and which."""
+    labels = torch.arange(count) % 2
+    upper = (0.7 - 1.4 * labels).view(-1, 1, 1, 1).expand(-1, 1, 2, 4)
+    pictures = torch.cat((upper, -upper), 2) + 0.05 * torch.randn(count, 1, 4, 4, generator=generator())
+    return Examples(pictures, labels, ("sky", "sea"))
+
+
+def test_it_draws_what_it_is_told_and_guidance_makes_it_surer():
+    prior = train_prior("ddpm", bands(), steps=150, batch_size=32, told="labels", **SMALL).prior
+    asked, right = torch.arange(40) % 2, []
+    for prior.config["scale"] in (0.0, 1.0, 2.0):
+        upper = prior.sample(40, generator(), asked)[:, 0, :2].mean((1, 2))
+        right.append(((upper > 0) == (asked == 0)).double().mean().item())
+    assert 0.2 < right[0] < 0.8 and right[1] > 0.9 and right[2] > 0.9
+    anything = prior.sample(40, generator(1))[:, 0, :2].mean((1, 2))  # of which nothing is said
+    assert 0.15 < (anything > 0).double().mean() < 0.85
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "heun", "dpm_solver"])
+def test_every_sampler_draws_what_was_learned(sampler):
+    settings = dict(sampler=sampler, evaluations=50 if sampler == "ancestral" else 10)
+    settings["spacing"] = "power" if sampler == "heun" else "steps"
+    prior = train_prior("ddpm", bands(), steps=150, batch_size=32, **(SMALL | settings)).prior
+    drawn = prior.sample(32, generator())
+    upper, lower = drawn[:, 0, :2], drawn[:, 0, 2:]
+    assert (upper.mean((1, 2)) * lower.mean((1, 2)) < -0.2).double().mean() > 0.9
+    assert drawn.abs().mean().item() == pytest.approx(0.7, abs=0.1)
+
+
+@pytest.mark.parametrize("target, schedule", [("noise", "linear"), ("velocity", "cosine")])
+def test_learning_brings_the_bound_near_to_what_values_are_worth(target, schedule):
+    """Values of deviation 0.05 around two means cost log2(255 / 2 · 0.05 √(2πe)) bits each, and one picture one more;
+    who knows nothing pays 8. What training says of the bound is of single terms, and of the network before its mean."""
+    run = train_prior(
+        "ddpm", bands(), steps=200, batch_size=32, target=target, schedule=schedule, learns_variance=True, **SMALL,
+    )
+    found = run.prior.bits(bands().pictures[:4], generator()).mean().item()
+    least = math.log2(127.5 * 0.05 * math.sqrt(2 * math.pi * math.e)) + 1 / 16
+    assert least - 0.3 < found < least + 1.0
+    assert 0 < run.history[-1]["bits"] < 50
+
+
+def test_what_cannot_be_told_or_drawn_is_refused():
+    facts = Facts((1, 4, 4))
+    with pytest.raises(NerfcoreError, match="cannot be told 'labels'"):
+        DDPM(facts, told="labels")
+    with pytest.raises(NerfcoreError, match="cannot be told 'moods'"):
+        DDPM(facts, told="moods")
+    with pytest.raises(ValueError, match="ancestral, ddim"):
+        DDPM(facts, sampler="euler")
