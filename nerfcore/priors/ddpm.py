@@ -80,7 +80,8 @@ class DDPM(Prior):
         learns, target = chosen["learns_variance"], chosen["target"]
         network = UNet(
             (channels + more_channels, *spatial), channels * (1 + learns), chosen["widths"], chosen["blocks"],
-            chosen["patch"], chosen["attend"], condition and chosen["said_width"], condition and condition.context_width,
+            chosen["patch"], chosen["attend"], condition and chosen["said_width"],
+            condition and condition.context_width,
         )  # fmt: skip
         return Diffuser(network, condition, target=target, learns_variance=learns)
 
@@ -93,7 +94,7 @@ class DDPM(Prior):
         return {"all": Player(list(self.diffuser.parameters()), self.config["learning_rate"], (0.9, 0.99), final=0.05)}
 
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
-        """``loss``: L_simple, or L_hybrid; ``bits``: of values, a term of the bound times all steps, where it learns."""
+        """``loss``: L_simple, or L_hybrid, then also ``bits``: of a value, a term of the bound times all steps."""
         pictures, count, chosen = batch.pictures, len(batch.pictures), self.config
         random = partial(torch.rand, generator=turn.generator, device=turn.generator.device)
         step = (random(count) * len(self.levels)).long()

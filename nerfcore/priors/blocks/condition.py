@@ -11,10 +11,10 @@ from nerfcore.priors.text import TextEncoder
 
 
 class Condition(nn.Module):
-    """Labels or captions as what a :class:`~nerfcore.priors.blocks.unet.UNet` is told, by its arguments' names, and what
-    it is told where nothing is said: a vector, and one token, that are learned (Ho and Salimans 2021, section 3).
+    """Labels or captions as what a :class:`~nerfcore.priors.blocks.unet.UNet` is told, by its arguments' names, and
+    what it is told where nothing is said: a vector, and a token, that are learned (Ho and Salimans 2021, section 3).
 
-    labels: how many there are; merges: of the captions' tokeniser; give one of both. width: of the vector and the tokens.
+    labels: how many there are; merges: of the captions' tokeniser; give one of both. width: of vector and tokens.
     """
 
     def __init__(self, width: int, labels: int = 0, merges: Sequence[Sequence[int]] | None = None, depth: int = 2):

@@ -25,7 +25,7 @@ def classifier_free(said: Denoise, unsaid: Denoise, scale: float) -> Denoise:
 def guided(denoise: Denoise, log_likelihood: Callable[[Tensor, Tensor], Tensor], scale: float) -> Denoise:
     """Uphill: the picture moves by the gradient of what a network that knows noise, ``(x, level) -> [B]``, thinks of x
     (Dhariwal and Nichol 2021, algorithm 2; with the similarity of a picture and a caption Nichol et al. 2021, section
-    2.4). By Tweedie's formula the picture of a density is ``x + level² ∇ log p(x)``, so that scale 1 is Bayes's rule."""
+    2.4). By Tweedie's formula the picture of a density is ``x + level² ∇ log p(x)``, so scale 1 is Bayes's rule."""
 
     def moved(x: Tensor, level: Tensor) -> Denoised:
         picture, mix = denoise(x, level)

@@ -69,8 +69,8 @@ class UNet(nn.Module):
         self, x: Tensor, noise: Tensor, vector: Tensor | None = None, context: Tensor | None = None,
         mask: Tensor | None = None, beside: Tensor | None = None,
     ) -> Tensor:
-        """x [B, C, *spatial], noise [B]; vector [B, condition_width]; context [B, T, context_width] and its mask [B, T];
-        beside: the last of the C channels, where x has only the others. Returns [B, outputs, *spatial], 0 at first.
+        """x [B, C, *spatial], noise [B]; vector [B, condition_width]; context [B, T, context_width] and its mask [B,
+        T]; beside: the last of the C channels, where x has only the others. Returns [B, outputs, *spatial], 0 at first.
         Differentiable in: all but noise and mask."""
         x = to_patches(x if beside is None else torch.cat((x, beside), 1), self.patch)
         if x.ndim == 4:  # convolutions and norms run up to twice as fast on a CPU so

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from nerfcore.priors.blocks.schedule import (
-    log_variance, noise_levels, posterior, power_spaced, scale_of, spaced, step_variance,
+    log_variance,
+    noise_levels,
+    posterior,
+    power_spaced,
+    scale_of,
+    spaced,
+    step_variance,
 )
 
 
