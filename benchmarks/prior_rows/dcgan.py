@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._adversarial import scored
+from ._timed import scored
 from ._common import fashion, show
 
 MODULES = ("nerfcore.priors.blocks.adversarial", "nerfcore.priors.blocks.discriminator")

@@ -12,7 +12,7 @@ import torch
 
 from nerfcore.priors.scores import draw_samples
 
-from ._adversarial import trained
+from ._timed import trained
 from ._common import few, shapes, shapes_judge, show
 
 MODULES = (

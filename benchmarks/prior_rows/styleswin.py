@@ -13,7 +13,7 @@ from torch import Tensor
 from nerfcore.metrics.generative import bootstrap_error
 from nerfcore.priors.blocks.convolution import coded_size
 
-from ._adversarial import scored
+from ._timed import scored
 from ._common import all_pictures, fashion, show
 
 MODULES = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -96,17 +95,21 @@ class DDPM(Prior):
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
         """``loss``: L_simple, or L_hybrid, then also ``bits``: of a value, a term of the bound times all steps."""
         pictures, count, chosen = batch.pictures, len(batch.pictures), self.config
-        random = partial(torch.rand, generator=turn.generator, device=turn.generator.device)
-        step = (random(count) * len(self.levels)).long()
-        level, lower = self.levels[step], torch.where(step > 0, self.levels[step - 1], 0.0)
-        noise = torch.randn(pictures.shape, generator=turn.generator, device=pictures.device)
-        silent = random(count) < chosen["silent"]
+        level, lower, noise = self.noised(pictures, turn.generator)
+        silent = torch.rand(count, generator=turn.generator, device=turn.generator.device) < chosen["silent"]
         labels, captions = (getattr(batch, what) if chosen["told"] == what else None for what in ("labels", "captions"))
         said = self.diffuser.said(count, labels, captions, silent) | self.seen(batch, turn)
-        simple, term = self.diffuser.denoiser.losses(pictures, noise, level.float(), lower.float(), **said)
+        simple, term = self.diffuser.denoiser.losses(pictures, noise, level, lower, **said)
         if term is None:
             return {"loss": simple.mean()}
         return {"loss": simple.mean() + chosen["bound"] * term.mean(), "bits": term.mean() * len(self.levels)}
+
+    def noised(self, pictures: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A level of the schedule for each picture and the one below it, [B], and noise of deviation 1."""
+        step = (torch.rand(len(pictures), generator=generator, device=generator.device) * len(self.levels)).long()
+        levels = self.levels.to(pictures)
+        noise = torch.randn(pictures.shape, generator=generator, device=generator.device)
+        return levels[step], torch.where(step > 0, levels[step - 1], 0.0), noise.to(pictures)
 
     def seen(self, batch: Batch, turn: Turn) -> dict[str, Tensor]:
         """What else the network is given in training, by its arguments' names."""
