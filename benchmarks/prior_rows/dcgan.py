@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._timed import scored
 from ._common import fashion, show
+from ._timed import scored
 
 MODULES = ("nerfcore.priors.blocks.adversarial", "nerfcore.priors.blocks.discriminator")
 TARGET = "a distance between the floor and a third of the ceiling"

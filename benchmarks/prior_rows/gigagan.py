@@ -12,8 +12,8 @@ import torch
 
 from nerfcore.priors.scores import draw_samples
 
-from ._timed import trained
 from ._common import few, shapes, shapes_judge, show
+from ._timed import trained
 
 MODULES = (
     "nerfcore.priors.blocks.adversarial", "nerfcore.priors.blocks.discriminator", "nerfcore.priors.blocks.style",

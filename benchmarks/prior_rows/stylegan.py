@@ -18,8 +18,8 @@ from nerfcore.metrics.generative import bootstrap_error, precision_recall
 from nerfcore.priors.scores import JUDGE_BOUND, Judge, draw_samples, feature_net
 from nerfcore.priors.stylegan import StyleGAN
 
-from ._timed import scored, trained
 from ._common import SAMPLES, all_pictures, better, fashion, few, shapes, shapes_judge, show
+from ._timed import scored, trained
 
 MODULES = (
     "nerfcore.priors.blocks.adversarial", "nerfcore.priors.blocks.discriminator", "nerfcore.priors.blocks.style",

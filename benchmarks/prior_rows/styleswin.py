@@ -13,8 +13,8 @@ from torch import Tensor
 from nerfcore.metrics.generative import bootstrap_error
 from nerfcore.priors.blocks.convolution import coded_size
 
-from ._timed import scored
 from ._common import all_pictures, fashion, show
+from ._timed import scored
 
 MODULES = (
     "nerfcore.priors.blocks.adversarial", "nerfcore.priors.blocks.discriminator", "nerfcore.priors.blocks.style",
