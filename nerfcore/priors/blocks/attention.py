@@ -7,6 +7,20 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 
+class Past:
+    """Keys and values [B, heads, T, N] of the tokens that an attention has seen, for those that follow one by one."""
+
+    key: Tensor | None = None
+    value: Tensor | None = None
+
+    def extended(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """What there is and what comes, which stays."""
+        if self.key is not None:
+            key, value = torch.cat((self.key, key), 2), torch.cat((self.value, value), 2)
+        self.key, self.value = key, value
+        return key, value
+
+
 class Attention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, equations 1 and section 3.2.2) of a sequence to itself or, with
     ``context_width``, to another one. Nothing says where a token stands: callers add positions."""
@@ -22,25 +36,28 @@ class Attention(nn.Module):
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, causal: bool = False,
-        bias: Tensor | None = None,
+        bias: Tensor | None = None, past: Past | None = None,
     ) -> Tensor:
         """x [B, T, width] looks at context [B, S, context_width], or at itself. Returns [B, T, width].
 
         mask [B, S], bool: False where nothing may look at, such as padding; a row without any True looks everywhere.
         causal: token t sees tokens up to t of its own sequence alone. bias: what is added to the logits, of a shape
-        that broadcasts to [B, heads, T, S]. Differentiable in: x, context, bias.
+        that broadcasts to [B, heads, T, S]. past: of the tokens before these, of which S also counts, and to which these
+        are added. Differentiable in: x, context, bias.
         """
         source = x if context is None else context
         query = self._split(self.query(x))
         key, value = (self._split(part) for part in self.key_value(source).chunk(2, -1))
-        (length, reach), least = (x.shape[1], source.shape[1]), torch.finfo(x.dtype).min
+        if past is not None:
+            key, value = past.extended(key, value)
+        (length, reach), least = (x.shape[1], key.shape[2]), torch.finfo(x.dtype).min
         if mask is not None:
             seen = mask[:, None, None, :]
             bias = torch.zeros((), dtype=x.dtype, device=x.device) if bias is None else bias
             bias = bias.masked_fill(~seen, least) if bias.ndim else torch.where(seen, bias, least)
-        if causal and bias is not None:
-            past = torch.ones(length, reach, dtype=torch.bool, device=x.device).tril()
-            bias, causal = torch.where(past, bias, -torch.inf), False
+        if causal and (bias is not None or length != reach):
+            earlier = torch.ones(length, reach, dtype=torch.bool, device=x.device).tril(reach - length)
+            bias, causal = torch.where(earlier, 0.0 if bias is None else bias, -torch.inf), False
         if bias is not None:
             bias = bias.to(x.dtype).expand(x.shape[0], self.heads, length, reach)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=bias, is_causal=causal)
@@ -66,13 +83,13 @@ class TransformerBlock(nn.Module):
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, causal: bool = False,
-        bias: Tensor | None = None, context_mask: Tensor | None = None,
+        bias: Tensor | None = None, context_mask: Tensor | None = None, past: Past | None = None,
     ) -> Tensor:
-        """x [B, T, width] and context [B, S, context_width] -> [B, T, width]. mask [B, T], causal and bias are of the
-        attention to itself, context_mask [B, S] of the other. Differentiable in: x, context, bias."""
+        """x [B, T, width] and context [B, S, context_width] -> [B, T, width]. mask [B, T], causal, bias and past are of
+        the attention to itself, context_mask [B, S] of the other. Differentiable in: x, context, bias."""
         if self.crosses != (context is not None):
             raise ValueError(f"a block {'with' if self.crosses else 'without'} context_width got context {context!r}")
-        x = x + self.attention(self.norm(x), mask=mask, causal=causal, bias=bias)
+        x = x + self.attention(self.norm(x), mask=mask, causal=causal, bias=bias, past=past)
         if self.crosses:
             x = x + self.cross(self.cross_norm(x), context, mask=context_mask)
         return x + self.mlp(self.mlp_norm(x))

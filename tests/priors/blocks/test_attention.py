@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nerfcore.priors.blocks.attention import Attention, TransformerBlock
+from nerfcore.priors.blocks.attention import Attention, Past, TransformerBlock
 
 
 def made(*arguments):
@@ -49,6 +49,22 @@ def test_attention_is_its_equation(causal, masked, biased):
     found = layer(x, mask=mask if masked else None, causal=causal, bias=bias if biased else None)
     expected = by_loops(layer, x, x, seen, bias if biased else 0 * bias)
     assert (found - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("parts", [(7,), (1,) * 7, (3, 1, 3), (4, 2, 1)])
+def test_tokens_may_come_in_parts(parts):
+    """Blocks that remember give what they give of the whole sequence, with and without padding."""
+    torch.manual_seed(0)
+    block, x, mask = TransformerBlock(6, 2).double(), randn(2, 7, 6), torch.ones(2, 7, dtype=torch.bool)
+    mask[1, 0] = False
+    for seen in (None, mask):
+        whole, past, start, found = block(x, mask=seen, causal=True), Past(), 0, []
+        for count in parts:
+            end = start + count
+            found.append(block(x[:, start:end], mask=None if seen is None else seen[:, :end], causal=True, past=past))
+            start = end
+        apart = (torch.cat(found, 1) - whole)[:, 1:] if seen is not None else torch.cat(found, 1) - whole
+        assert apart.abs().max() < 1e-12 and past.key.shape == (2, 2, 7, 3)
 
 
 def test_cross_attention_is_its_equation():
