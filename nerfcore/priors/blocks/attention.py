@@ -42,8 +42,8 @@ class Attention(nn.Module):
 
         mask [B, S], bool: False where nothing may look at, such as padding; a row without any True looks everywhere.
         causal: token t sees tokens up to t of its own sequence alone. bias: what is added to the logits, of a shape
-        that broadcasts to [B, heads, T, S]. past: of the tokens before these, of which S also counts, and to which these
-        are added. Differentiable in: x, context, bias.
+        that broadcasts to [B, heads, T, S]. past: of the tokens before these, which S also counts and these are added
+        to. Differentiable in: x, context, bias.
         """
         source = x if context is None else context
         query = self._split(self.query(x))
