@@ -18,7 +18,7 @@ def trained(options, name: str, train: Examples, minutes: float = MINUTES, **con
     """The prior of a name after its minutes, and what that took."""
     seed = options.seeds[0]
     run = train_prior(name, train, minutes=options.share * minutes, seed=seed, **config)
-    size = sum(p.numel() for p in run.prior.parameters())
+    size = sum(p.numel() for p in run.prior.parameters() if p.requires_grad)
     return run.prior, dict(seed=seed, parameters=size, steps=run.steps, train_seconds=run.seconds)
 
 
