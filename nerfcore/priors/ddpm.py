@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Batch, Facts, Player, Prior, Turn, register_prior
 from nerfcore.priors.blocks.average import Average
 from nerfcore.priors.blocks.condition import Condition
@@ -19,6 +18,7 @@ from nerfcore.priors.blocks.unet import UNet
 
 MOST = 80.0  # the highest level of samplers whose levels are even in a power (Karras et al. 2022, table 1)
 SPACINGS = ("steps", "power")
+TOLD = {"nothing": (), "labels": ("labels",), "captions": ("merges",)}  # and the facts that it takes
 
 
 class Diffuser(nn.Module):
@@ -55,8 +55,11 @@ class DDPM(Prior):
     own: dict = {}  # a subclass's, over these
 
     def __init__(self, facts: Facts, **config):
-        super().__init__(facts, **{**DDPM.defaults, **self.own, **config})
-        chosen = self.config
+        chosen = {**DDPM.defaults, **self.own, **config}
+        if chosen["told"] not in TOLD:
+            raise ValueError(f"it can be told {', '.join(TOLD)}, got {chosen['told']!r}")
+        self.needs = tuple(dict.fromkeys((*self.needs, *TOLD[chosen["told"]])))
+        super().__init__(facts, **chosen)
         if chosen["sampler"] not in SAMPLERS:
             raise ValueError(f"the sampler must be one of {', '.join(SAMPLERS)}, got {chosen['sampler']!r}")
         if chosen["spacing"] not in SPACINGS:
@@ -72,10 +75,8 @@ class DDPM(Prior):
     def diffusing(self, shape: Sequence[int], more_channels: int = 0) -> Diffuser:
         """A diffuser of pictures of a shape, whose network sees more channels than these."""
         chosen, facts, (channels, *spatial) = self.config, self.facts, shape
-        told = {"nothing": {}, "labels": dict(labels=len(facts.labels)), "captions": dict(merges=facts.merges)}
-        if chosen["told"] not in told or not all(given := told[chosen["told"]].values()) and given:
-            raise NerfcoreError(f"prior {self.name!r} cannot be told {chosen['told']!r}: the data has none")
-        condition = Condition(chosen["said_width"], **told[chosen["told"]]) if told[chosen["told"]] else None
+        given = {"labels": dict(labels=len(facts.labels)), "captions": dict(merges=facts.merges)}.get(chosen["told"])
+        condition = given and Condition(chosen["said_width"], **given)
         learns, target = chosen["learns_variance"], chosen["target"]
         network = UNet(
             (channels + more_channels, *spatial), channels * (1 + learns), chosen["widths"], chosen["blocks"],
