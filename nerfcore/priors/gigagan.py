@@ -74,4 +74,4 @@ class GigaGAN(AdversarialPrior):
     def sample(self, count, generator, labels=None, captions=None) -> Tensor:
         if captions is None or len(captions) != count:
             raise NerfcoreError(f"prior 'gigagan' draws what captions say; give {count} of them")
-        return self.painter(captions, generator)[-1]
+        return self.painter(captions, generator)[-1].clamp(-1, 1)

@@ -30,8 +30,8 @@ class StyleGenerator(nn.Module):
         return style[:, None].repeat(1, self.synthesis.num_layers, 1)
 
     def forward(self, count: int, random: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """Pictures [count, C, *spatial] of styles that are ``truncation`` times as far from the mean of many, which are
-        always the same (Karras et al. 2019, appendix B)."""
+        """Pictures [count, C, *spatial], not clipped, of styles that are ``truncation`` times as far from the mean of
+        many, which are always the same (Karras et al. 2019, appendix B)."""
         styles = self.styles(count, random)
         if truncation != 1:
             centre = self.styles(CENTRE_COUNT, torch.Generator().manual_seed(0)).mean(0)
@@ -79,11 +79,11 @@ class StyleGAN(AdversarialPrior):
 
     @torch.no_grad()
     def sample(self, count, generator, labels=None, captions=None) -> Tensor:
-        return self.painter(count, generator, self.truncation)
+        return self.painter(count, generator, self.truncation).clamp(-1, 1)
 
     @torch.no_grad()
     def mix(self, coarse: Tensor, fine: Tensor, start: int, random: torch.Generator) -> Tensor:
         """Pictures with styles [B, num_layers, style_width] of ``coarse`` in layers before ``start``, and of ``fine``
         from it on, as ``painter.styles`` draws them."""
         layer = torch.arange(coarse.shape[1], device=coarse.device)[:, None]
-        return self.painter.synthesis(torch.where(layer < start, coarse, fine), random)[-1]
+        return self.painter.synthesis(torch.where(layer < start, coarse, fine), random)[-1].clamp(-1, 1)

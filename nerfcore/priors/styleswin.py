@@ -47,7 +47,7 @@ class SwinSynthesis(nn.Module):
             x = block(x, style)
             if number % BLOCKS == BLOCKS - 1:
                 pictures = self.to_pictures(pictures, x.movedim(-1, 1), style)
-        return self.to_pictures.shown(pictures)
+        return pictures
 
 
 @register_prior("styleswin")

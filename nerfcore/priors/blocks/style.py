@@ -13,7 +13,6 @@ from nerfcore.priors.blocks.attention import Attention
 from nerfcore.priors.blocks.convolution import coded_size
 
 HE = math.sqrt(2)  # gain of layers that a rectifier follows
-FAINT = 0.2  # first pictures are grey: to be told from true ones by their noise teaches a generator nothing
 leaky = nn.LeakyReLU(0.2)
 INTERPOLATION = ("linear", "bilinear", "trilinear")
 
@@ -107,7 +106,7 @@ class StyleLayer(nn.Module):
         """Differentiable in: x, style."""
         x = double(self.convolution(x, style)) if self.up else self.convolution(x, style)
         noise = torch.randn(len(x), 1, *x.shape[2:], generator=random, device=random.device).to(x)
-        return HE * leaky(x + self.strength * noise)
+        return leaky(x + self.strength * noise)
 
 
 class ToPictures(nn.ModuleList):
@@ -115,20 +114,11 @@ class ToPictures(nn.ModuleList):
 
     def __init__(self, widths: Sequence[int], channels: int, dims: int, style_width: int):
         super().__init__(ModulatedConvolution(width, channels, dims, 1, style_width, False) for width in widths)
-        with torch.no_grad():
-            for layer in self:
-                layer.weight.mul_(FAINT)
 
     def forward(self, pictures: list[Tensor], x: Tensor, style: Tensor) -> list[Tensor]:
         """Pictures of the levels before, and one more, of the sides of x. Differentiable in: all."""
         added = self[len(pictures)](x, style)
         return [*pictures, added + double(pictures[-1]) if pictures else added]
-
-    @staticmethod
-    def shown(pictures: list[Tensor]) -> list[Tensor]:
-        """By a tanh, which the papers do without: a background that is all black is hard to make of sums, and easy to
-        tell, so that a discriminator would look at nothing else for long."""
-        return [picture.tanh() for picture in pictures]
 
 
 def distance_attention(key: Tensor, value: Tensor) -> Tensor:
@@ -185,7 +175,7 @@ class Synthesis(nn.Module):
         self, styles: Tensor, random: torch.Generator, tokens: Tensor | None = None, mask: Tensor | None = None
     ) -> list[Tensor]:
         """styles [B, num_layers, style_width], of layers from coarse to fine; tokens and mask of a caption. Returns the
-        picture after each level, from coarse to fine, in [-1, 1]. Differentiable in: styles, tokens."""
+        picture after each level, from coarse to fine, not clipped. Differentiable in: styles, tokens."""
         x, pictures = self.constant.expand(len(styles), *self.constant.shape), []
         for number, layer in enumerate(self.layers):
             x = layer(x, styles[:, number], random)
@@ -193,7 +183,7 @@ class Synthesis(nn.Module):
                 if number // 2 < len(self.attention):
                     x = self.attention[number // 2](x, tokens, mask)
                 pictures = self.to_pictures(pictures, x, styles[:, number])
-        return self.to_pictures.shown(pictures)
+        return pictures
 
 
 def _apply(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
