@@ -15,10 +15,10 @@ from torch import Tensor
 from nerfcore.data.examples import Examples
 from nerfcore.metrics.features import features_of
 from nerfcore.metrics.generative import bootstrap_error, precision_recall
-from nerfcore.priors.scores import JUDGE_BOUND, Judge, draw_samples, feature_net
+from nerfcore.priors.scores import JUDGE_BOUND, Judge, draw_samples
 from nerfcore.priors.stylegan import StyleGAN
 
-from ._common import SAMPLES, all_pictures, better, fashion, few, shapes, shapes_judge, show
+from ._common import SAMPLES, all_pictures, better, fashion, feature_classifier, few, shapes, shapes_judge, show
 from ._timed import scored, trained
 
 MODULES = (
@@ -36,7 +36,7 @@ TARGET = dict(
 
 def truncated(options, prior: StyleGAN, train: Examples, test: Examples) -> list[dict]:
     """Precision and recall of samples at each truncation, with standard errors of their change from the one before."""
-    net = feature_net(train, steps=few(options, 1200, 20))
+    net = feature_classifier(options, train)
     real, found, before = features_of(all_pictures(test), net), [], None
     for prior.truncation in TRUNCATIONS:
         fake = features_of(draw_samples(prior, few(options, SAMPLES), options.seeds[0]), net)

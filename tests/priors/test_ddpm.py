@@ -5,25 +5,13 @@ import math
 import pytest
 import torch
 
-from nerfcore.data.examples import Examples
 from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Facts
 from nerfcore.priors.ddpm import DDPM
 from nerfcore.priors.training import train_prior
+from tests.priors.bands import bands, generator
 
 SMALL = dict(widths=(16, 32), patch=1, learning_rate=4e-3, average=0.9, evaluations=10)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def bands(count=64):
-    """Pictures that are bright above and dark below, or the other way round, and which."""
-    labels = torch.arange(count) % 2
-    upper = (0.7 - 1.4 * labels).view(-1, 1, 1, 1).expand(-1, 1, 2, 4)
-    pictures = torch.cat((upper, -upper), 2) + 0.05 * torch.randn(count, 1, 4, 4, generator=generator())
-    return Examples(pictures, labels, ("sky", "sea"))
 
 
 def test_it_draws_what_it_is_told_and_guidance_makes_it_surer():

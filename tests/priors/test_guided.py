@@ -7,23 +7,12 @@ from nerfcore.data.examples import Examples
 from nerfcore.errors import NerfcoreError
 from nerfcore.priors.guided import Guided
 from nerfcore.priors.training import facts_of, train_prior
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def bands(count=64):
-    """Bright above and dark below, or the other way round."""
-    labels = torch.arange(count) % 2
-    upper = (0.6 - 1.2 * labels).view(-1, 1, 1, 1).expand(-1, 1, 2, 4)
-    pictures = torch.cat((upper, -upper), 2) + 0.1 * torch.randn(count, 1, 4, 4, generator=generator())
-    return Examples(pictures, labels, ("sky", "sea"))
+from tests.priors.bands import bands, generator
 
 
 def test_the_classifier_leads_where_the_diffusion_alone_is_told_nothing():
     config = dict(widths=(16, 32), patch=1, learning_rate=4e-3, average=0.9, evaluations=12)
-    run = train_prior("guided", bands(), steps=150, batch_size=32, **config)
+    run = train_prior("guided", bands(strength=0.6, spread=0.1), steps=150, batch_size=32, **config)
     prior, asked = run.prior, torch.arange(60) % 2
     right = []
     for prior.config["scale"] in (0.0, 1.0, 4.0):
@@ -31,8 +20,8 @@ def test_the_classifier_leads_where_the_diffusion_alone_is_told_nothing():
         right.append(((upper > 0) == (asked == 0)).double().mean().item())
     assert 0.3 < right[0] < 0.7 and right[1] > 0.8 and right[2] > 0.9
     assert run.history[-1]["classifier_right"] > 0.7
-    clean, level = bands().pictures, torch.tensor(0.02)
-    assert (prior.classifier(clean, level).argmax(1) == bands().labels).double().mean() > 0.95
+    clean, level = bands(strength=0.6, spread=0.1).pictures, torch.tensor(0.02)
+    assert (prior.classifier(clean, level).argmax(1) == bands(strength=0.6, spread=0.1).labels).double().mean() > 0.95
     blind = prior.classifier(clean + 50 * torch.randn(clean.shape, generator=generator()), torch.tensor(50.0))
     assert blind.softmax(1).amax(1).mean() < 0.8  # where nothing is to be seen it is not sure
 

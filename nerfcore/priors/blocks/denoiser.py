@@ -26,8 +26,8 @@ class Denoised(NamedTuple):
 class Denoiser(nn.Module):
     """A network as a function from noisy pictures to clean ones.
 
-    The network is ``(x, noise, **said) -> output``: x [B, C, *spatial] with variance 1, noise [B] the logarithm of the
-    level over 4 (Karras et al. 2022, table 1), what is said of the picture passed on. Its output is the ``target``:
+    The network is ``(x, noise, **said) -> output``: x [B, C, *spatial] and noise [B] as :func:`preconditioned` makes
+    them, what is said of the picture passed on. Its output is the ``target``:
     "noise" (Ho et al. 2020), "picture", or "velocity", ``√ᾱ noise - √(1 - ᾱ) picture`` (Salimans and Ho 2022, section
     4); with ``learns_variance`` it has twice the channels, and the second half is the mix.
     """
@@ -63,7 +63,7 @@ class Denoiser(nn.Module):
         return simple, bound_term(denoised, pictures, x, level, over(lower, pictures))
 
     def _output(self, x: Tensor, level: Tensor, said: dict) -> tuple[Tensor, Tensor | None]:
-        output = self.network(scale_of(level) * x, level.flatten().log() / 4, **said)
+        output = self.network(*preconditioned(x, level), **said)
         if not self.learns_variance:
             return output, None
         output, mix = output.chunk(2, 1)
@@ -74,6 +74,12 @@ class Denoiser(nn.Module):
             return output
         scale = scale_of(level)
         return x - level * output if self.target == "noise" else scale * (scale * x - level * output)
+
+
+def preconditioned(x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """What networks see of a noisy picture x [B, …] and its level, as :func:`over` makes it: the picture with variance
+    1, and the logarithm of the level over 4, [B] (Karras et al. 2022, table 1). Differentiable in: x."""
+    return scale_of(level) * x, level.flatten().log() / 4
 
 
 def over(level: Tensor, x: Tensor) -> Tensor:

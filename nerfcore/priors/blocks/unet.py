@@ -12,11 +12,10 @@ from torch.nn import functional
 from nerfcore.blocks.encoding import position_encoding
 from nerfcore.priors.blocks.attention import TransformerBlock
 from nerfcore.priors.blocks.convolution import Downsample, ResidualBlock, Upsample, coded_size, convolution, group_norm
-from nerfcore.priors.blocks.denoiser import over
+from nerfcore.priors.blocks.denoiser import over, preconditioned
 from nerfcore.priors.blocks.initialise import zero
-from nerfcore.priors.blocks.schedule import scale_of
 
-NOISE_SCALE, NOISE_LONGEST = 1000.0, 10000.0  # of the encoding of the noise, as if it were one of 1,000 steps
+NOISE_SCALE = 1000.0  # of the encoding of the noise, as if it were one of 1,000 steps
 
 
 class UNet(nn.Module):
@@ -40,7 +39,7 @@ class UNet(nn.Module):
             raise ValueError(f"patches of {patch} do not divide sides {spatial}")
         places = [math.prod(coded_size([side // patch for side in spatial], level)) for level in range(len(widths))]
         width = 4 * widths[0]
-        self.noise = _noise_network(widths[0], width)
+        self.noise = _Noise(widths[0], width)
         self.said = None if condition_width is None else nn.Linear(condition_width, width)
 
         def block(inputs: int, level: int) -> nn.Module:
@@ -77,7 +76,7 @@ class UNet(nn.Module):
         x = to_patches(x if beside is None else torch.cat((x, beside), 1), self.patch)
         if x.ndim == 4:  # convolutions and norms run up to twice as fast on a CPU so
             x = x.contiguous(memory_format=torch.channels_last)
-        known = _encoded(self.noise, noise)
+        known = self.noise(noise)
         known = functional.silu(known if vector is None else known + self.said(vector))
         kept = [x := self.enter(x)]
         for layer in self.down:
@@ -97,9 +96,9 @@ class NoisyClassifier(nn.Module):
         super().__init__()
         (channels, *spatial), self.patch = shape, patch
         dims, cell, width = len(spatial), patch ** len(spatial), 4 * widths[0]
-        self.noise = _noise_network(widths[0], width)
+        self.noise = _Noise(widths[0], width)
         self.enter = convolution(dims)(channels * cell, widths[0], 3, padding=1)
-        self.layers = nn.ModuleList(_Block(widths[0], widths[0], dims, width, 0, None) for _ in widths[:1])
+        self.layers = nn.ModuleList([_Block(widths[0], widths[0], dims, width, 0, None)])
         for before, own in zip(widths, widths[1:], strict=False):
             self.layers += [Downsample(before, own, dims), _Block(own, own, dims, width, 0, None)]
         self.leave = nn.Sequential(group_norm(widths[-1]), nn.SiLU(), nn.Flatten(2))
@@ -107,21 +106,22 @@ class NoisyClassifier(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """x: pictures with noise of deviation ``level``, [] or [B]. Differentiable in: x."""
-        level = over(level, x)
-        known = functional.silu(_encoded(self.noise, level.flatten().log() / 4))
-        x = self.enter(to_patches(scale_of(level) * x, self.patch))
+        x, noise = preconditioned(x, over(level, x))
+        known = functional.silu(self.noise(noise))
+        x = self.enter(to_patches(x, self.patch))
         for layer in self.layers:
             x = layer(x, known, None, None) if isinstance(layer, _Block) else layer(x)
         return self.out(self.leave(x).mean(2))
 
 
-def _noise_network(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
+class _Noise(nn.Sequential):
+    """noise [B] -> [B, width], by sines and cosines of it."""
 
+    def __init__(self, inputs: int, width: int):
+        super().__init__(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
 
-def _encoded(network: nn.Sequential, noise: Tensor) -> Tensor:
-    """[B, width] of the logarithms of levels over 4, [B]."""
-    return network(position_encoding(NOISE_SCALE * noise, network[0].in_features, NOISE_LONGEST))
+    def forward(self, noise: Tensor) -> Tensor:
+        return super().forward(position_encoding(NOISE_SCALE * noise, self[0].in_features))
 
 
 class _Block(nn.Module):
