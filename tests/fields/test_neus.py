@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, softplus
 
 from nerfcore.fields import neus
 from nerfcore.fields.neus import START_RADIUS, NeuSField
@@ -50,6 +50,19 @@ def test_transmittance_before_a_wall_is_the_ratio_of_phi(monkeypatch, steps):
     assert torch.allclose(passed, (end / start).squeeze())
     away, _ = field.density_along(x, -direction, torch.zeros(steps, dtype=torch.int64), samples)
     assert not away.any()  # what leaves the surface meets nothing
+
+
+def test_the_cut_softplus_is_softplus_to_its_second_derivative():
+    x = torch.linspace(-3, 3, 4001, dtype=torch.float64, requires_grad=True)
+    found, asked = [], []
+    for derivatives, function in ((found, neus._Softplus.apply), (asked, lambda x: softplus(x, neus.SOFTNESS))):
+        derivatives.append(function(x))
+        derivatives.append(torch.autograd.grad(derivatives[0].sum(), x, create_graph=True)[0])
+        derivatives.append(torch.autograd.grad(derivatives[1].sum(), x)[0])
+    for ours, theirs, bound in zip(found, asked, (3e-11, 3e-9, 3e-7), strict=True):
+        assert (ours - theirs).abs().max() < bound
+    low = neus._Softplus.apply(x.float())
+    assert low.abs().min() > torch.finfo(torch.float32).tiny  # no denormal numbers
 
 
 def test_gradients_of_what_is_asked_of_distances_against_differences(backend, device):
