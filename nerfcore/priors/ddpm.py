@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nerfcore.priors.base import Batch, Facts, Player, Prior, Turn, register_prior
 from nerfcore.priors.blocks.average import Average
-from nerfcore.priors.blocks.condition import Condition
+from nerfcore.priors.blocks.condition import Condition, needed, said_of
 from nerfcore.priors.blocks.denoiser import Denoiser, bound
 from nerfcore.priors.blocks.guidance import classifier_free, clipped
 from nerfcore.priors.blocks.samplers import SAMPLERS, Denoise
@@ -18,7 +18,6 @@ from nerfcore.priors.blocks.unet import UNet
 
 MOST = 80.0  # the highest level of samplers whose levels are even in a power (Karras et al. 2022, table 1)
 SPACINGS = ("steps", "power")
-TOLD = {"nothing": (), "labels": ("labels",), "captions": ("merges",)}  # and the facts that it takes
 
 
 class Diffuser(nn.Module):
@@ -56,9 +55,7 @@ class DDPM(Prior):
 
     def __init__(self, facts: Facts, **config):
         chosen = {**DDPM.defaults, **self.own, **config}
-        if chosen["told"] not in TOLD:
-            raise ValueError(f"it can be told {', '.join(TOLD)}, got {chosen['told']!r}")
-        self.needs = tuple(dict.fromkeys((*self.needs, *TOLD[chosen["told"]])))
+        self.needs = needed(chosen["told"], self.needs)
         super().__init__(facts, **chosen)
         if chosen["sampler"] not in SAMPLERS:
             raise ValueError(f"the sampler must be one of {', '.join(SAMPLERS)}, got {chosen['sampler']!r}")
@@ -75,8 +72,7 @@ class DDPM(Prior):
     def diffusing(self, shape: Sequence[int], more_channels: int = 0) -> Diffuser:
         """A diffuser of pictures of a shape, whose network sees more channels than these."""
         chosen, facts, (channels, *spatial) = self.config, self.facts, shape
-        given = {"labels": dict(labels=len(facts.labels)), "captions": dict(merges=facts.merges)}.get(chosen["told"])
-        condition = given and Condition(chosen["said_width"], **given)
+        condition = Condition.of(chosen["told"], facts, chosen["said_width"])
         learns, target = chosen["learns_variance"], chosen["target"]
         network = UNet(
             (channels + more_channels, *spatial), channels * (1 + learns), chosen["widths"], chosen["blocks"],
@@ -95,11 +91,10 @@ class DDPM(Prior):
 
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
         """``loss``: L_simple, or L_hybrid, then also ``bits``: of a value, a term of the bound times all steps."""
-        pictures, count, chosen = batch.pictures, len(batch.pictures), self.config
+        pictures, chosen = batch.pictures, self.config
         level, lower, noise = self.noised(pictures, turn.generator)
-        silent = torch.rand(count, generator=turn.generator, device=turn.generator.device) < chosen["silent"]
-        labels, captions = (getattr(batch, what) if chosen["told"] == what else None for what in ("labels", "captions"))
-        said = self.diffuser.said(count, labels, captions, silent) | self.seen(batch, turn)
+        said = self.diffuser.said(len(pictures), **said_of(batch, chosen["told"], chosen["silent"], turn))
+        said |= self.seen(batch, turn)
         simple, term = self.diffuser.denoiser.losses(pictures, noise, level, lower, **said)
         if term is None:
             return {"loss": simple.mean()}

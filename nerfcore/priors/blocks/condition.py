@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nerfcore.priors.base import Batch, Facts, Turn
 from nerfcore.priors.text import TextEncoder
+
+TOLD = {"nothing": (), "labels": ("labels",), "captions": ("merges",)}  # and the facts that it takes
 
 
 class Condition(nn.Module):
@@ -22,6 +25,12 @@ class Condition(nn.Module):
         self.embedding = nn.Embedding(labels, width) if labels else None
         self.text = None if merges is None else TextEncoder(merges, width, depth)
         self.nothing = nn.Parameter(torch.zeros(width))
+
+    @classmethod
+    def of(cls, told: str, facts: Facts, width: int) -> Condition | None:
+        """By what is told, a key of ``TOLD``; none of nothing."""
+        given = {"labels": dict(labels=len(facts.labels)), "captions": dict(merges=facts.merges)}
+        return cls(width, **given[told]) if told in given else None
 
     @property
     def context_width(self) -> int | None:
@@ -46,3 +55,16 @@ class Condition(nn.Module):
             if "context" in said:
                 said["context"] = torch.where(silent[:, None, None], self.nothing, said["context"])
         return said
+
+
+def needed(told: str, also: Sequence[str] = ()) -> tuple[str, ...]:
+    """The facts that a prior needs which is told that, beside others. Raises ValueError for what nobody can be told."""
+    if told not in TOLD:
+        raise ValueError(f"it can be told {', '.join(TOLD)}, got {told!r}")
+    return tuple(dict.fromkeys((*also, *TOLD[told])))
+
+
+def said_of(batch: Batch, told: str, silent: float, turn: Turn) -> dict[str, object]:
+    """What a :class:`Condition` takes of a batch in training: nothing of the share ``silent`` of it."""
+    quiet = torch.rand(len(batch.pictures), generator=turn.generator, device=turn.generator.device) < silent
+    return {name: getattr(batch, name) for name in ("labels", "captions") if name == told} | {"silent": quiet}
