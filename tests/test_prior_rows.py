@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import runpy
 from argparse import Namespace
 from importlib import import_module
@@ -124,3 +125,28 @@ def test_pictures_and_a_judge_of_single_objects(common, tmp_path, monkeypatch):
     assert iio.imread(tmp_path / "grid.png").shape == (4 * 50, 5 * 50, 3)
     common.show(SimpleNamespace(pictures=None), "nothing", None)
     assert not (tmp_path / "nothing.png").exists()
+
+
+def test_pairs_of_codes_are_worth_what_they_tell():
+    """Of a chain that stays with probability 0.9 among four codes, its entropy is found, and of a fair one two bits."""
+    row, random = import_module("prior_rows.transformer"), torch.Generator().manual_seed(0)
+    stays = torch.rand(20_000, 50, generator=random) < 0.9
+    chain = torch.randint(4, stays.shape, generator=random)
+    fair = chain.clone()
+    for at in range(1, 50):
+        chain[:, at] = torch.where(stays[:, at], chain[:, at - 1], chain[:, at])
+    stay = 0.9 + 0.1 / 4
+    entropy = -(stay * math.log2(stay) + 3 * 0.025 * math.log2(0.025))
+    expected = (2 + 49 * entropy) / 50
+    assert row.bigram_bits(chain[:10_000], chain[10_000:], 4) == pytest.approx(expected, rel=0.01)
+    assert row.bigram_bits(fair[:10_000], fair[10_000:], 4) == pytest.approx(2, rel=0.001)
+
+
+def test_a_seam_is_a_step_in_the_middle():
+    row, random = import_module("prior_rows.transformer"), torch.Generator().manual_seed(0)
+    noise = torch.randn(100, 1, 32, 32, generator=random)
+    plain = row.seams(noise, 4)
+    assert abs(plain["rows"] - 1) < 3 * plain["rows_error"] and abs(plain["columns"] - 1) < 3 * plain["columns_error"]
+    noise[..., 16:] += 2
+    torn = row.seams(noise, 4)
+    assert torn["columns"] - 1 > 10 * torn["columns_error"] and abs(torn["rows"] - 1) < 3 * torn["rows_error"]
