@@ -52,6 +52,7 @@ class DDPM(Prior):
         evaluations=20, spacing="steps", average=0.999, learning_rate=1e-3,
     )  # fmt: skip
     own: dict = {}  # a subclass's, over these
+    within = staticmethod(clipped)  # what keeps a denoiser's pictures where pictures are
 
     def __init__(self, facts: Facts, **config):
         chosen = {**DDPM.defaults, **self.own, **config}
@@ -124,8 +125,8 @@ class DDPM(Prior):
             return lambda x, level: painter.denoiser(x, level, **said)
 
         if labels is None and captions is None:
-            return clipped(told())
-        return clipped(classifier_free(told(labels, captions), told(), scale))
+            return self.within(told())
+        return self.within(classifier_free(told(labels, captions), told(), scale))
 
     def draw(self, denoise: Denoise, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """[B, C, *spatial] of noise, by the prior's sampler and a denoiser."""

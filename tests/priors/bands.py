@@ -10,9 +10,9 @@ def generator(seed=0):
 
 
 def bands(count=64, strength=0.7, spread=0.05):
-    """Every other one is "sky", with ``strength`` above; the others are "sea". Values have noise of deviation
+    """Every other one is "sky", by label and caption, with ``strength`` above; the others are "sea". Values have noise of deviation
     ``spread``."""
     labels = torch.arange(count) % 2
     upper = (strength * (1 - 2 * labels)).view(-1, 1, 1, 1).expand(-1, 1, 2, 4)
     pictures = torch.cat((upper, -upper), 2) + spread * torch.randn(count, 1, 4, 4, generator=generator())
-    return Examples(pictures, labels, ("sky", "sea"))
+    return Examples(pictures, labels, ("sky", "sea"), [("sky", "sea")[i] for i in labels.tolist()])
