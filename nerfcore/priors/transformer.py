@@ -35,18 +35,24 @@ class Transformer(Prior):
         temperature=1.0, top_k=0, top_p=1.0, learning_rate=1e-3,
     )  # fmt: skip
 
+    own: dict = {}  # a subclass's, over these
+
     def __init__(self, facts: Facts, **config):
-        chosen = {**self.defaults, **config}
+        chosen = {**self.defaults, **self.own, **config}
         self.needs = needed(chosen["told"], self.needs)
         super().__init__(facts, **chosen)
-        coder, width = dict(chosen["coder"]), chosen["width"]
+        coder = dict(chosen["coder"])
         self.coder = prior_named(coder.pop("prior"))(facts, **coder)
-        self.condition = Condition.of(chosen["told"], facts, width)
-        self.start = nn.Parameter(0.02 * torch.randn(width))
-        self.sequence = CausalTransformer(
-            self.coder.config["codes"], self.coder.places.numel(), width, chosen["depth"], chosen["heads"],
-            self.condition and self.condition.context_width,
-        )  # fmt: skip
+        self.start = nn.Parameter(0.02 * torch.randn(chosen["width"]))
+        self.build()
+
+    def build(self) -> None:
+        """Makes ``sequence``, and ``condition``."""
+        chosen = self.config
+        self.condition = Condition.of(chosen["told"], self.facts, chosen["width"])
+        looks = self.condition and self.condition.context_width
+        codes, places = self.coder.config["codes"], self.coder.places.numel()
+        self.sequence = CausalTransformer(codes, places, chosen["width"], chosen["depth"], chosen["heads"], looks)
 
     def prepare(self, examples, generator: torch.Generator) -> None:
         self.coder.prepare(examples, generator)
@@ -65,8 +71,13 @@ class Transformer(Prior):
         with torch.no_grad():
             index = self.coder.encode(batch.pictures).flatten(1)
         said = self.said(len(index), **said_of(batch, self.config["told"], self.config["silent"], turn))
-        loss = cross_entropy(self.sequence(index[:, :-1], **said).mT, index)
+        loss = cross_entropy(self.logits(index[:, :-1], said).mT, index)
         return {"loss": loss, "bits": loss / math.log(2)}
+
+    def logits(self, index: Tensor, said: dict[str, Tensor], past: list[Past] | None = None) -> Tensor:
+        """[B, T + 1, codes] of what comes before, between and after codes [B, T]; with a past [B, T, codes], of what
+        comes after each. said: what :meth:`said` returns, of which "first" comes once."""
+        return self.sequence(index, **said, past=past)
 
     def said(self, count: int, labels=None, captions=None, silent: Tensor | None = None) -> dict[str, Tensor]:
         """What the transformer is told; see :class:`~nerfcore.priors.blocks.condition.Condition`."""
@@ -81,7 +92,7 @@ class Transformer(Prior):
     def bits(self, pictures: Tensor, labels=None, captions=None) -> Tensor:
         """[B]: of pictures [B, C, *spatial], minus log2 p of their codes, per code."""
         index = self.coder.encode(pictures).flatten(1)
-        logits = self.sequence(index[:, :-1], **self.said(len(index), labels, captions))
+        logits = self.logits(index[:, :-1], self.said(len(index), labels, captions))
         return cross_entropy(logits.mT, index, reduction="none").mean(1) / math.log(2)
 
     @torch.no_grad()
@@ -106,7 +117,7 @@ class Transformer(Prior):
         def step(last: Tensor) -> Tensor:
             found = []
             for said, past in zip(told, pasts, strict=True):
-                found.append(self.sequence(last, **said, past=past)[:, -1])
+                found.append(self.logits(last, said, past)[:, -1])
                 said.pop("first", None)  # it is in the past now
             return torch.lerp(found[1], found[0], self.config["scale"]) if guides else found[0]
 
