@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nerfcore.priors.base import Batch, Facts, Player, Prior, Turn, register_prior
 from nerfcore.priors.blocks.average import Average
-from nerfcore.priors.blocks.condition import Condition, needed, said_of
+from nerfcore.priors.blocks.condition import Condition, Given, needed, said_of
 from nerfcore.priors.blocks.denoiser import Denoiser, bound
 from nerfcore.priors.blocks.guidance import classifier_free, clipped
 from nerfcore.priors.blocks.samplers import SAMPLERS, Denoise
@@ -27,9 +27,9 @@ class Diffuser(nn.Module):
         super().__init__()
         self.denoiser, self.condition = Denoiser(network, **options), condition
 
-    def said(self, count: int, labels=None, captions=None, silent: Tensor | None = None) -> dict[str, Tensor]:
+    def said(self, count: int, **what) -> dict[str, Tensor]:
         """What the network is told; see :class:`~nerfcore.priors.blocks.condition.Condition`."""
-        return {} if self.condition is None else self.condition(count, labels, captions, silent)
+        return {} if self.condition is None else self.condition(count, **what)
 
 
 @register_prior("ddpm")
@@ -38,8 +38,9 @@ class DDPM(Prior):
 
     schedule, steps: of :func:`~nerfcore.priors.blocks.schedule.noise_levels`. target, learns_variance: of
     :class:`~nerfcore.priors.blocks.denoiser.Denoiser`; the bound by which the variance learns has the weight ``bound``.
-    told: "nothing", "labels" or "captions", of which the share ``silent`` is not said in training, so that ``scale``
-    can guide without a classifier. widths, blocks, patch, attend: of the :class:`~nerfcore.priors.blocks.unet.UNet`;
+    told: "nothing", "labels", "captions", or what is "given" by another network, of the width ``given_width`` and with
+    ``given_tokens`` or without; of that the share ``silent`` is not said in training, so that ``scale`` can guide
+    without a classifier. widths, blocks, patch, attend: of the :class:`~nerfcore.priors.blocks.unet.UNet`;
     said_width: of what it is told. sampler, evaluations, spacing: how samples are drawn, by so many levels, which are
     those of even "steps" or, as Heun's method needs, even in a "power". average: decay of the mean of the network that
     draws them.
@@ -47,9 +48,9 @@ class DDPM(Prior):
 
     tiny = dict(widths=(16, 32), patch=1, learning_rate=4e-3, average=0.9, evaluations=6)
     defaults = dict(
-        schedule="cosine", steps=1000, target="velocity", learns_variance=False, bound=1.0, told="nothing", silent=0.1,
-        scale=1.0, widths=(64, 128), blocks=1, patch=2, attend=64, said_width=128, sampler="dpm_solver",
-        evaluations=20, spacing="steps", average=0.999, learning_rate=1e-3,
+        schedule="cosine", steps=1000, target="velocity", learns_variance=False, bound=1.0, told="nothing",
+        given_width=0, given_tokens=False, silent=0.1, scale=1.0, widths=(64, 128), blocks=1, patch=2, attend=64,
+        said_width=128, sampler="dpm_solver", evaluations=20, spacing="steps", average=0.999, learning_rate=1e-3,
     )  # fmt: skip
     own: dict = {}  # a subclass's, over these
     within = staticmethod(clipped)  # what keeps a denoiser's pictures where pictures are
@@ -73,7 +74,8 @@ class DDPM(Prior):
     def diffusing(self, shape: Sequence[int], more_channels: int = 0) -> Diffuser:
         """A diffuser of pictures of a shape, whose network sees more channels than these."""
         chosen, facts, (channels, *spatial) = self.config, self.facts, shape
-        condition = Condition.of(chosen["told"], facts, chosen["said_width"])
+        given = dict(given=chosen["given_width"], tokens=chosen["given_tokens"])
+        condition = Condition.of(chosen["told"], facts, chosen["said_width"], **given)
         learns, target = chosen["learns_variance"], chosen["target"]
         network = UNet(
             (channels + more_channels, *spatial), channels * (1 + learns), chosen["widths"], chosen["blocks"],
@@ -90,11 +92,11 @@ class DDPM(Prior):
     def players(self) -> dict[str, Player]:
         return {"all": Player(list(self.diffuser.parameters()), self.config["learning_rate"], (0.9, 0.99), final=0.05)}
 
-    def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
+    def loss(self, player: str, batch: Batch, turn: Turn, given: Given | None = None) -> dict[str, Tensor]:
         """``loss``: L_simple, or L_hybrid, then also ``bits``: of a value, a term of the bound times all steps."""
         pictures, chosen = batch.pictures, self.config
         level, lower, noise = self.noised(pictures, turn.generator)
-        said = self.diffuser.said(len(pictures), **said_of(batch, chosen["told"], chosen["silent"], turn))
+        said = self.diffuser.said(len(pictures), **said_of(batch, chosen["told"], chosen["silent"], turn, given))
         said |= self.seen(batch, turn)
         simple, term = self.diffuser.denoiser.losses(pictures, noise, level, lower, **said)
         if term is None:
@@ -109,24 +111,26 @@ class DDPM(Prior):
         return levels[step], torch.where(step > 0, levels[step - 1], 0.0), noise.to(pictures)
 
     def seen(self, batch: Batch, turn: Turn) -> dict[str, Tensor]:
-        """What else the network is given in training, by its arguments' names."""
+        """What else the network sees in training, by its arguments' names."""
         return {}
 
     def after_step(self, batch: Batch, turn: Turn) -> None:
         self.average.update(self.diffuser)
 
-    def denoise(self, count: int, labels=None, captions=None, scale: float | None = None, **seen) -> Denoise:
-        """The denoiser of so many pictures of labels or captions, guided by ``scale`` if not by the prior's own; seen:
-        what else the network is given."""
+    def denoise(
+        self, count: int, labels=None, captions=None, scale: float | None = None, given: Given | None = None, **seen
+    ) -> Denoise:
+        """The denoiser of so many pictures of labels, captions or what is given, guided by ``scale`` if not by the
+        prior's own; seen: what else the network sees."""
         scale, painter = self.config["scale"] if scale is None else scale, self.painter
 
-        def told(labels=None, captions=None) -> Denoise:
-            said = painter.said(count, labels, captions) | seen
+        def told(**what) -> Denoise:
+            said = painter.said(count, **what) | seen
             return lambda x, level: painter.denoiser(x, level, **said)
 
-        if labels is None and captions is None:
+        if labels is None and captions is None and given is None:
             return self.within(told())
-        return self.within(classifier_free(told(labels, captions), told(), scale))
+        return self.within(classifier_free(told(labels=labels, captions=captions, given=given), told(), scale))
 
     def draw(self, denoise: Denoise, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """[B, C, *spatial] of noise, by the prior's sampler and a denoiser."""
@@ -142,8 +146,9 @@ class DDPM(Prior):
         return power_spaced(levels[0].item(), min(levels[-1].item(), MOST), count).to(levels)
 
     @torch.no_grad()
-    def sample(self, count, generator, labels=None, captions=None) -> Tensor:
-        return self.draw(self.denoise(count, labels, captions), (count, *self.facts.shape), generator).clamp(-1, 1)
+    def sample(self, count, generator, labels=None, captions=None, given: Given | None = None, **seen) -> Tensor:
+        denoise = self.denoise(count, labels, captions, given=given, **seen)
+        return self.draw(denoise, (count, *self.facts.shape), generator).clamp(-1, 1)
 
     @torch.no_grad()
     def bits(self, pictures: Tensor, generator: torch.Generator) -> Tensor:

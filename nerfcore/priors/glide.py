@@ -50,12 +50,12 @@ class GLIDE(DDPM):
         """[B, C + 1, *spatial]: what the network sees beside noise: pictures with their holes, and these."""
         return torch.cat((pictures * (1 - hole), hole.expand_as(pictures[:, :1])), 1)
 
-    def denoise(self, count, labels=None, captions=None, scale=None, **seen) -> Denoise:
+    def denoise(self, count, labels=None, captions=None, scale=None, given=None, **seen) -> Denoise:
         """As that of DDPM. Where nothing is seen the hole is all."""
         if not seen:
             nothing = torch.zeros(count, *self.facts.shape, device=self.device)
             seen = {"beside": self.beside(nothing, torch.ones_like(nothing[:, :1]))}
-        return super().denoise(count, labels, captions, scale, **seen)
+        return super().denoise(count, labels, captions, scale, given, **seen)
 
     @torch.no_grad()
     def edit(self, pictures: Tensor, hole: Tensor, captions: Sequence[str], generator: torch.Generator) -> Tensor:

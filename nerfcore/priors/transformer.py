@@ -84,7 +84,7 @@ class Transformer(Prior):
         start = self.start.expand(count, 1, -1)
         if self.condition is None:
             return {"first": start}
-        said = self.condition(count, labels, captions, silent)
+        said = self.condition(count, labels, captions, silent=silent)
         told = {"first": start + said["vector"][:, None]}
         return told | ({"context": said["context"], "context_mask": said["mask"]} if "context" in said else {})
 
