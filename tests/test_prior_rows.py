@@ -85,6 +85,7 @@ def test_the_page_says_what_holds_and_what_was_not_measured(kernels, table, made
     text = (tmp_path / "priors.md").read_text(encoding="utf-8")
     assert f"| {made_up} | distance 2 | yes | distance 1.25 |" in text and "| zebra | – | not measured | – |" in text
     assert f"![{made_up}](priors/{made_up}.png)" in text and "(stale)" not in text
+    assert f"| {made_up} | {made_up} |  |  | 1.25 |  |  |  |" in text  # of all systems
     file = tmp_path / f"cpu-prior-{made_up}.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | dict(digest="another", holds=False)))
     write_page(tmp_path, tmp_path)
@@ -93,6 +94,14 @@ def test_the_page_says_what_holds_and_what_was_not_measured(kernels, table, made
     file.write_text(json.dumps(json.loads(file.read_text()) | dict(trial=0.5)))
     write_page(tmp_path, tmp_path)
     assert "| **no** (a trial) |" in (tmp_path / "priors.md").read_text(encoding="utf-8")
+
+
+def test_systems_are_found_wherever_they_stand():
+    systems = runpy.run_path(str(ROOT / "docs" / "priors.py"))["systems"]
+    one = dict(target=dict(distance="low"), found=dict(distance=2.0), runs=[dict(vae=dict(distance=3.0)), dict(vae=dict(distance=4.0))])
+    assert list(systems(one, "row")) == [("found", dict(distance=2.0)), ("vae", dict(distance=3.0))]
+    seen = dict(bank=dict(mean=0.9, mean_error=0.1, shape=dict(accuracy=0.8)), mean_time=3)
+    assert list(systems(seen, "row")) == [("bank", seen["bank"])]
 
 
 def test_garments_are_grouped_each_once(common):
