@@ -10,7 +10,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))  # first, for it has a file of this name too
 from row_page import DOCS, RESULTS, read_rows, rows_table, when_and_where
 
-
 SYSTEMS = {  # columns of the table of systems: how each figure is shown
     "parameters": lambda count: f"{count / 1e6:.2f} M", "train_seconds": lambda seconds: f"{seconds / 60:.0f} min",
     "distance": "{:.2f}".format, "precision": "{:.2f}".format, "recall": "{:.2f}".format, "mean": "{:.1%}".format,
