@@ -6,7 +6,7 @@ import torch
 from nerfcore.errors import NerfcoreError
 from nerfcore.priors.stable_diffusion import StableDiffusion
 from nerfcore.priors.training import facts_of, train_prior
-from tests.priors.bands import bands, generator
+from tests.priors.bands import WORDS, agreement, bands, generator
 
 CODER = dict(prior="vqvae", codes=16, code_width=2, widths=(16,), learning_rate=1e-2)
 SMALL = StableDiffusion.tiny | dict(coder=CODER)
@@ -14,9 +14,7 @@ SMALL = StableDiffusion.tiny | dict(coder=CODER)
 
 def test_it_draws_what_captions_say():
     prior = train_prior("stable_diffusion", bands(), steps=300, batch_size=32, **SMALL).prior
-    words = ["sky", "sea"] * 20
-    upper = prior.sample(40, generator(), captions=words)[:, :, :2].mean((1, 2, 3))
-    assert ((upper > 0) == torch.tensor([word == "sky" for word in words])).double().mean() > 0.9
+    assert agreement(prior.sample(40, generator(), captions=WORDS)) > 0.9
 
 
 def test_codes_have_deviation_one_and_decode_to_what_the_coder_reconstructs():
