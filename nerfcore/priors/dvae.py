@@ -11,6 +11,7 @@ from nerfcore.priors.base import Batch, Facts, Turn, register_prior
 from nerfcore.priors.vqvae import VQVAE
 
 FALLS_UNTIL = 0.75  # of the budget; the rest is learned at the last temperature
+FAINTEST = -40.0  # logarithm of a weight beside the largest: with denormal numbers a CPU reckons several times as slowly
 
 
 @register_prior("dvae")
@@ -55,4 +56,6 @@ def gumbel_softmax(logits: Tensor, temperature: float, generator: torch.Generato
     """Weights [B, K, …] of logits [B, K, …] along the second dimension, above 0 and with the sum 1: the nearer the
     temperature is to 0, the nearer to one choice by the logits' probabilities. Differentiable in: logits."""
     noise = torch.empty_like(logits).exponential_(generator=generator).clamp(min=1e-20).log()
-    return ((logits - noise) / temperature).softmax(1)
+    below = (logits - noise) / temperature
+    below = below - below.detach().amax(1, keepdim=True)
+    return below.clamp(min=FAINTEST).softmax(1)
