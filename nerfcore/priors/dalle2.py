@@ -129,8 +129,8 @@ class EmbeddingDiffusion(nn.Module):
         """Nothing is learned of embeddings alone."""
 
     def loss(self, embedding: Tensor, said: Given, turn: Turn) -> Tensor:
-        random = turn.generator
-        level = self.levels[(torch.rand(len(embedding), generator=random, device=random.device) * 1000).long()]
+        random, count = turn.generator, len(self.levels)
+        level = self.levels[torch.randint(count, (len(embedding),), generator=random, device=random.device)]
         noise = torch.randn(embedding.shape, generator=random, device=random.device)
         return self.denoiser.losses(embedding, noise.to(embedding), level, **said._asdict())[0].mean()
 

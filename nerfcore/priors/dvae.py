@@ -11,7 +11,7 @@ from nerfcore.priors.base import Batch, Facts, Turn, register_prior
 from nerfcore.priors.vqvae import VQVAE
 
 FALLS_UNTIL = 0.75  # of the budget; the rest is learned at the last temperature
-FAINTEST = -40.0  # logarithm of a weight beside the largest: with denormal numbers a CPU reckons several times as slowly
+FAINTEST = -40.0  # logarithm of a weight beside the largest: denormal numbers are slow on a CPU
 
 
 @register_prior("dvae")
