@@ -67,3 +67,15 @@ def filled(denoise: Denoise, known: Tensor, mask: Tensor) -> Denoise:
         return Denoised(torch.lerp(known, picture, mask), mix)
 
     return inside
+
+
+def score_distillation(denoise: Denoise, pictures: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
+    """A scalar whose gradient by pictures [B, C, *spatial] leads them to where a denoiser finds them likely: the mean
+    of ``(1 - ᾱ) (noise that it sees - noise that was added)`` at levels [] or [B] (Poole et al. 2023, equation 3, with
+    their weight). Its value says nothing. Differentiable in: pictures, once; not through the denoiser."""
+    level = over(level, pictures)
+    with torch.no_grad():
+        noise = torch.randn(pictures.shape, generator=generator, device=generator.device).to(pictures)
+        seen = denoise(pictures + level * noise, level.flatten()).picture
+        slope = level / (1 + level**2) * (pictures - seen)  # the noise seen is (x - picture) / level
+    return (slope * pictures).flatten(1).sum(1).mean()

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from nerfcore.priors.blocks.denoiser import Denoised
-from nerfcore.priors.blocks.guidance import classifier_free, clipped, dynamically_clipped, filled, guided
+from nerfcore.priors.blocks.guidance import (
+    classifier_free,
+    clipped,
+    dynamically_clipped,
+    filled,
+    guided,
+    score_distillation,
+)
 from nerfcore.priors.blocks.samplers import SAMPLERS, ancestral, ddim, dpm_solver, heun
 from nerfcore.priors.blocks.schedule import noise_levels, power_spaced, spaced
 
@@ -120,3 +127,22 @@ def test_pictures_stay_in_bounds_and_what_is_known_stays():
     levels = power_spaced(0.01, 80, 10)
     drawn = dpm_solver(filled(mixture, -far, mask), noise(3, 80.0), levels)
     assert torch.allclose(drawn[..., 1, :], -far[..., 1, :]) and not torch.allclose(drawn[..., 0, 0], -far[..., 0, 0])
+
+
+def test_distillation_leads_where_pictures_are_likely():
+    """Of a Gaussian the mean over noise of its gradient is known, and is 0 at the mean of the pictures."""
+    mean, variance, level = 0.4, 0.25, torch.tensor([0.7], dtype=torch.float64)
+
+    def denoise(x, at):
+        share = variance / (variance + at.view(-1, 1) ** 2)
+        return Denoised(mean + share * (x - mean))
+
+    for value, count in ((-0.6, 200_000), (mean, 200_000)):
+        pictures = torch.full((count, 1), value, dtype=torch.float64, requires_grad=True)
+        loss = score_distillation(denoise, pictures, level.expand(count), torch.Generator().manual_seed(0))
+        (slope,) = torch.autograd.grad(loss * count, pictures)
+        share = variance / (variance + level**2)
+        expected = level / (1 + level**2) * (value - mean) * (1 - share)
+        error = slope.std() / count**0.5
+        assert (slope.mean() - expected).abs() < 4 * error + 1e-12
+    assert slope.std() > 0.01  # of single ones it is not 0
