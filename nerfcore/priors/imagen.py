@@ -60,8 +60,9 @@ class Imagen(Prior):
 
     needs = ("merges",)
     tiny = dict(
-        spans=(0.1, 0.5, 0.4), reader=DualEncoder.tiny | dict(widths=(16,)),
-        stage=DDPM.tiny | dict(said_width=16, widths=(32,)), base=dict(target="picture"), larger={},
+        spans=(0.05, 0.35, 0.6), reader=DualEncoder.tiny | dict(widths=(16,)),
+        stage=DDPM.tiny | dict(said_width=16, widths=(32,)), base=dict(target="picture"),
+        larger=dict(widths=(64,), average=0.7),
     )  # fmt: skip
     defaults = dict(
         spans=(0.1, 0.4, 0.25, 0.25), reader=dict(widths=(32, 64), text_width=64), stage=dict(scale=3.0),
