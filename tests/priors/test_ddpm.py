@@ -53,7 +53,7 @@ def test_what_cannot_be_told_or_drawn_is_refused():
     facts = Facts((1, 4, 4))
     with pytest.raises(NerfcoreError, match="needs data that has labels"):
         DDPM(facts, told="labels")
-    with pytest.raises(ValueError, match="nothing, labels, captions, got 'moods'"):
+    with pytest.raises(ValueError, match="nothing, labels, captions, given, got 'moods'"):
         DDPM(facts, told="moods")
     with pytest.raises(ValueError, match="ancestral, ddim"):
         DDPM(facts, sampler="euler")
