@@ -24,9 +24,9 @@ TARGET = dict(best_scale=ACCURACY, editing=OBEYS, outside="unchanged")
 
 
 @torch.no_grad()
-def edited(options, prior: GLIDE, test: Examples) -> tuple[dict, Tensor]:
-    """Pictures whose captions are exchanged: the examples that they should now be like, and the pictures; and the
-    greatest change outside of the holes."""
+def edited(options, prior: GLIDE, test: Examples) -> tuple[Tensor, Examples, float]:
+    """Pictures whose captions are exchanged, the examples that they should now be like, and the greatest change outside
+    of the holes."""
     pictures, side = all_pictures(test), test.shape[-1]
     edge, wanted = round(side * (1 - HOLE) / 2), test.subset(torch.arange(len(test)).roll(1))
     hole = torch.zeros(1, 1, side, side)
@@ -36,7 +36,7 @@ def edited(options, prior: GLIDE, test: Examples) -> tuple[dict, Tensor]:
         part, says = pictures[first : first + AT_ONCE], list(wanted.captions[first : first + AT_ONCE])
         made.append(prior.edit(part, hole.expand(len(part), -1, -1, -1), says, random))
     made = torch.cat(made)
-    return dict(outside=((made - pictures) * (1 - hole)).abs().max().item(), wanted=wanted), made
+    return made, wanted, ((made - pictures) * (1 - hole)).abs().max().item()
 
 
 def measure(options) -> dict:
@@ -51,14 +51,14 @@ def measure(options) -> dict:
         shown.append(samples[:32])
     best = max(rows, key=lambda row: row["mean"])
     prior.config["scale"] = best["scale"]
-    edits, made = edited(options, prior, test)
-    editing = agreement(judge, made, edits.pop("wanted"))
+    made, wanted, outside = edited(options, prior, test)
+    editing = agreement(judge, made, wanted) | dict(outside=outside)
     show(options, "glide", torch.cat(shown))
     show(options, "glide_edits", torch.cat((all_pictures(test)[:32], made[:32])))
     parts = dict(
-        accurate=reaches(best, ACCURACY), obeys=reaches(editing, OBEYS), only_in_the_hole=edits["outside"] == 0
+        accurate=reaches(best, ACCURACY), obeys=reaches(editing, OBEYS), only_in_the_hole=outside == 0
     )
     return dict(
-        holds=all(parts.values()), **parts, best_scale=best["scale"], scales=rows, editing=editing | edits,
+        holds=all(parts.values()), **parts, best_scale=best["scale"], scales=rows, editing=editing,
         asked=ASKED, captions=len(test), **spent,
     )  # fmt: skip

@@ -68,17 +68,15 @@ def crops(options) -> Examples:
 def seams(pictures: Tensor, cell: int) -> dict:
     """Steps across the middle of pictures [N, C, h, w], and the mean of those across other borders of codes of ``cell``
     pixels: the mean ratio over pictures and both axes, and its standard error."""
-    ratios = []
-    for x in (pictures, pictures.mT):
+    found = {}
+    for axis, x in (("rows", pictures), ("columns", pictures.mT)):
         steps = (x[:, :, 1:] - x[:, :, :-1]).abs().mean((1, 3))[:, cell - 1 :: cell]  # [N, borders]
         middle = steps.shape[1] // 2
         others = torch.cat((steps[:, :middle], steps[:, middle + 1 :]), 1).mean(1)
-        ratios.append(steps[:, middle].mean() / others.mean())
-        spread = (steps[:, middle] - ratios[-1] * others).std() / others.mean() / math.sqrt(len(x))
-        ratios.append(spread)
-    return dict(
-        rows=ratios[0].item(), rows_error=ratios[1].item(), columns=ratios[2].item(), columns_error=ratios[3].item()
-    )
+        ratio = steps[:, middle].mean() / others.mean()
+        error = (steps[:, middle] - ratio * others).std() / others.mean() / math.sqrt(len(x))
+        found |= {axis: ratio.item(), f"{axis}_error": error.item()}
+    return found
 
 
 def measure(options) -> dict:

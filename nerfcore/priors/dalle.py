@@ -63,7 +63,7 @@ class DALLE(Transformer):
         words = self.sequence.embedding(self.words([""] * count if captions is None else captions, silent))
         return {"first": torch.cat((self.start.expand(count, 1, -1), words), 1)}
 
-    def logits(self, index, said, past=None) -> Tensor:
+    def logits(self, index, past=None, **said) -> Tensor:
         kinds = self.tokeniser.size
         return self.sequence(index + kinds, **said, past=past)[:, -1 - index.shape[1] :, kinds:]
 

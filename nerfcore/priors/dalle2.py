@@ -18,12 +18,12 @@ from nerfcore.priors.blocks.condition import Given
 from nerfcore.priors.blocks.denoiser import Denoiser
 from nerfcore.priors.blocks.samplers import dpm_solver
 from nerfcore.priors.blocks.schedule import noise_levels, spaced
-from nerfcore.priors.blocks.sequence import CausalTransformer, draw_sequence
+from nerfcore.priors.blocks.sequence import CausalTransformer, draw_sequence, stepwise
+from nerfcore.priors.blocks.unet import NOISE_SCALE
 from nerfcore.priors.ddpm import DDPM
 from nerfcore.priors.dual_encoder import DualEncoder
 
 REACH = 3.0  # deviations of a component that bins cover
-NOISE_SCALE = 1000.0  # of the encoding of the noise
 
 
 @register_prior("dalle2")
@@ -206,13 +206,7 @@ class EmbeddingSequence(nn.Module):
         return cross_entropy(self.sequence(index[:, :-1], **self._told(said)).mT, index)
 
     def sample(self, said: Given, generator: torch.Generator) -> Tensor:
-        past, told = self.sequence.nothing(), self._told(said)
-
-        def step(last: Tensor) -> Tensor:
-            logits = self.sequence(last, **told, past=past)[:, -1]
-            told.pop("first", None)  # it is in the past now
-            return logits
-
+        step = stepwise(self.sequence, self._told(said), self.sequence.nothing())
         return self.embedding(draw_sequence(step, len(said.vector), self.components, generator))
 
     def _told(self, said: Given) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Batch, Facts, Player, Prior, Turn, register_prior
 from nerfcore.priors.blocks.condition import Given
 from nerfcore.priors.blocks.denoiser import over
-from nerfcore.priors.blocks.discriminator import pyramid_of
+from nerfcore.priors.blocks.discriminator import halve, pyramid_of
 from nerfcore.priors.blocks.guidance import dynamically_clipped
 from nerfcore.priors.blocks.schedule import scale_of
 from nerfcore.priors.blocks.style import double
@@ -37,7 +37,7 @@ class Enlarger(Stage):
 
     def seen(self, batch: Batch, turn: Turn) -> dict[str, Tensor]:
         share = torch.rand(len(batch.pictures), generator=turn.generator, device=turn.generator.device)
-        return self.beside(pyramid_of(batch.pictures, 2)[1], MOST_BLUR * share, turn.generator)
+        return self.beside(halve(batch.pictures), MOST_BLUR * share, turn.generator)
 
     def beside(self, small: Tensor, level: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Of pictures [B, C, *spatial / 2] and levels of noise [B]."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from nerfcore.errors import NerfcoreError
-from nerfcore.priors.base import Batch, Player, Turn, prior_named, register_prior
+from nerfcore.priors.base import Batch, Player, Turn, register_prior
 from nerfcore.priors.blocks.samplers import Denoise
+from nerfcore.priors.blocks.stages import coder_of, until
 from nerfcore.priors.ddpm import DDPM
 
 
@@ -30,8 +31,7 @@ class StableDiffusion(DDPM):
     )
 
     def build(self) -> None:
-        coder = dict(self.config["coder"])
-        self.coder = prior_named(coder.pop("prior"))(self.facts, **coder)
+        self.coder = coder_of(self.facts, self.config["coder"])
         self.diffuser = self.diffusing((self.coder.config["code_width"], *self.coder.places))
         self.register_buffer("deviation", torch.zeros(()))  # of codes, as the first batch has them
 
@@ -41,8 +41,7 @@ class StableDiffusion(DDPM):
     def players(self) -> dict[str, Player]:
         """Those of the autoencoder, then the diffusion."""
         span = self.config["coder_span"]
-        first = {name: replace(player, span=(0.0, span)) for name, player in self.coder.players().items()}
-        return first | {"diffusion": replace(super().players()["all"], span=(span, 1.0))}
+        return until(self.coder.players(), span) | {"diffusion": replace(super().players()["all"], span=(span, 1.0))}
 
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
         if player != "diffusion":

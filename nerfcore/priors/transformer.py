@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nerfcore.priors.base import Batch, Facts, Player, Prior, Turn, prior_named, register_prior
+from nerfcore.priors.base import Batch, Facts, Player, Prior, Turn, register_prior
 from nerfcore.priors.blocks.attention import Past
 from nerfcore.priors.blocks.condition import Condition, needed, said_of
-from nerfcore.priors.blocks.sequence import CausalTransformer, choose, draw_sequence
+from nerfcore.priors.blocks.sequence import CausalTransformer, choose, draw_sequence, stepwise
+from nerfcore.priors.blocks.stages import coder_of, until
 
 
 @register_prior("transformer")
@@ -34,15 +34,13 @@ class Transformer(Prior):
         coder=dict(prior="vqgan"), coder_span=0.4, width=128, depth=4, heads=4, told="nothing", silent=0.1, scale=1.0,
         temperature=1.0, top_k=0, top_p=1.0, learning_rate=1e-3,
     )  # fmt: skip
-
     own: dict = {}  # a subclass's, over these
 
     def __init__(self, facts: Facts, **config):
         chosen = {**self.defaults, **self.own, **config}
         self.needs = needed(chosen["told"], self.needs)
         super().__init__(facts, **chosen)
-        coder = dict(chosen["coder"])
-        self.coder = prior_named(coder.pop("prior"))(facts, **coder)
+        self.coder = coder_of(facts, chosen["coder"])
         self.start = nn.Parameter(0.02 * torch.randn(chosen["width"]))
         self.build()
 
@@ -60,9 +58,9 @@ class Transformer(Prior):
     def players(self) -> dict[str, Player]:
         """Those of the coder, then the transformer."""
         span, coder = self.config["coder_span"], {id(p) for p in self.coder.parameters()}
-        first = {name: replace(player, span=(0.0, span)) for name, player in self.coder.players().items()}
         own, rate = [p for p in self.parameters() if id(p) not in coder], self.config["learning_rate"]
-        return first | {"order": Player(own, rate, (0.9, 0.95), weight_decay=0.01, final=0.02, span=(span, 1.0))}
+        order = Player(own, rate, (0.9, 0.95), weight_decay=0.01, final=0.02, span=(span, 1.0))
+        return until(self.coder.players(), span) | {"order": order}
 
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
         """Of the order also ``bits``, of a code."""
@@ -71,10 +69,10 @@ class Transformer(Prior):
         with torch.no_grad():
             index = self.coder.encode(batch.pictures).flatten(1)
         said = self.said(len(index), **said_of(batch, self.config["told"], self.config["silent"], turn))
-        loss = cross_entropy(self.logits(index[:, :-1], said).mT, index)
+        loss = cross_entropy(self.logits(index[:, :-1], **said).mT, index)
         return {"loss": loss, "bits": loss / math.log(2)}
 
-    def logits(self, index: Tensor, said: dict[str, Tensor], past: list[Past] | None = None) -> Tensor:
+    def logits(self, index: Tensor, past: list[Past] | None = None, **said) -> Tensor:
         """[B, T + 1, codes] of what comes before, between and after codes [B, T]; with a past [B, T, codes], of what
         comes after each. said: what :meth:`said` returns, of which "first" comes once."""
         return self.sequence(index, **said, past=past)
@@ -92,7 +90,7 @@ class Transformer(Prior):
     def bits(self, pictures: Tensor, labels=None, captions=None) -> Tensor:
         """[B]: of pictures [B, C, *spatial], minus log2 p of their codes, per code."""
         index = self.coder.encode(pictures).flatten(1)
-        logits = self.logits(index[:, :-1], self.said(len(index), labels, captions))
+        logits = self.logits(index[:, :-1], **self.said(len(index), labels, captions))
         return cross_entropy(logits.mT, index, reduction="none").mean(1) / math.log(2)
 
     @torch.no_grad()
@@ -112,16 +110,12 @@ class Transformer(Prior):
         so far, guided by the prior's scale. L is 0 at first."""
         guides = self.config["scale"] != 1 and (labels is not None or captions is not None)
         told = [self.said(count, labels, captions)] + ([self.said(count)] if guides else [])
-        pasts: list[list[Past]] = [self.sequence.nothing() for _ in told]
+        here, *nowhere = (stepwise(self.logits, said, self.sequence.nothing()) for said in told)
 
-        def step(last: Tensor) -> Tensor:
-            found = []
-            for said, past in zip(told, pasts, strict=True):
-                found.append(self.logits(last, said, past)[:, -1])
-                said.pop("first", None)  # it is in the past now
-            return torch.lerp(found[1], found[0], self.config["scale"]) if guides else found[0]
+        def guided(last: Tensor) -> Tensor:
+            return torch.lerp(nowhere[0](last), here(last), self.config["scale"])
 
-        return step
+        return guided if guides else here
 
     @torch.no_grad()
     def sample_large(

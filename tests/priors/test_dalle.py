@@ -45,7 +45,7 @@ def test_the_loss_is_that_of_words_and_codes_by_their_weights():
 
 def test_one_by_one_is_all_at_once():
     prior, index = made(), torch.randint(8, (2, 4), generator=generator())
-    whole, step = prior.logits(index[:, :-1], prior.said(2, captions=["sky", "sea"])), prior.following(2, captions=["sky", "sea"])
+    whole, step = prior.logits(index[:, :-1], **prior.said(2, captions=["sky", "sea"])), prior.following(2, captions=["sky", "sea"])
     found = torch.stack([step(index[:, max(i - 1, 0) : i]) for i in range(4)], 1)
     assert found.shape == (2, 4, 8) and (found - whole).abs().max() < 1e-5
 

@@ -67,6 +67,19 @@ def choose(
     return torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
 
 
+def stepwise(logits: Callable[..., Tensor], told: dict[str, Tensor], past: list[Past]) -> Callable[[Tensor], Tensor]:
+    """A function ``(last [B, L]) -> [B, K]``: logits of what comes after all tokens that it was given so far, by
+    ``(index, **told, past) -> [B, T, K]``, as a :class:`CausalTransformer` is, and a past that is empty."""
+    left = dict(told)
+
+    def step(last: Tensor) -> Tensor:
+        found = logits(last, **left, past=past)[:, -1]
+        left.pop("first", None)  # it is in the past now
+        return found
+
+    return step
+
+
 def draw_sequence(
     step: Callable[[Tensor], Tensor], count: int, length: int, generator: torch.Generator, **how
 ) -> Tensor:
