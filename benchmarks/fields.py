@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from common import run, training_digest
 from rows import Table
 
-FIELDS = Table("field_rows", "cpu-field-", lambda name, *modules: training_digest(*modules))
+FIELDS = Table("field_rows", "field", lambda name, *modules: training_digest(*modules))
 
 
 def main(argv: list[str] | None = None) -> None:

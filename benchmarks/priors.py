@@ -3,6 +3,9 @@
 A row is a system of the issue's table, measured by the file of its name in ``prior_rows``, which says how. FOLDER holds
 the shared pictures. Each row writes a file of its own, ``cpu-prior-ROW.json``, with what was asked, what was found and
 whether it holds, and a grid of what the prior draws, ``ROW.png``; ``python docs/priors.py`` makes the page of them.
+
+``--scale gpu`` runs the same recipes on shapes with twice as many pixels along each side, in bfloat16 and compiled, and
+on all of (Fashion-)MNIST that the folder holds, and writes ``gpu-prior-ROW.json``.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ def row_sources(name: str, *modules: str) -> str:
     return sources_digest(*SHARED, f"nerfcore.priors.{name}", *modules)
 
 
-PRIORS = Table("prior_rows", "cpu-prior-", row_sources)
+PRIORS = Table("prior_rows", "prior", row_sources, ("cpu", "gpu"))
 
 
 def main(argv: list[str] | None = None) -> None:

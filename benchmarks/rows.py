@@ -23,12 +23,14 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Table:
-    """folder: of the rows' files. prefix: of the files of results, before a row's name. sources: takes a row's name and
-    the modules that it names, gives the digest of these and of what all rows of the table depend on."""
+    """folder: of the rows' files. prefix: of the files of results, between the scale and a row's name. sources: takes a
+    row's name and the modules that it names, gives the digest of these and of what all rows of the table depend on.
+    scales: what --scale may say."""
 
     folder: str
     prefix: str
     sources: Callable[..., str]
+    scales: tuple[str, ...] = ("cpu",)
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -39,9 +41,9 @@ class Table:
         """Of a row."""
         return import_module(f"{self.folder}.{name}")
 
-    def file(self, name: str) -> str:
+    def file(self, name: str, scale: str = "cpu") -> str:
         """Name of the file of a row's result."""
-        return f"{self.prefix}{name}.json"
+        return f"{scale}-{self.prefix}-{name}.json"
 
     def digest(self, name: str) -> str:
         """Of the row's file, what it takes from beside it, and the modules of the package that it depends on."""
@@ -67,10 +69,11 @@ class Table:
         parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="where a row takes several")
         parser.add_argument("--share", type=float, default=1.0, help="of every budget of time or steps, for trials")
         parser.add_argument("--json", type=Path, help="also write each row to its file in this folder")
+        parser.add_argument("--scale", choices=self.scales, default=self.scales[0], help="what machine budgets are for")
         options = parser.parse_args(argv)
         require_kernels()
         for name in options.rows:
             row = self.measure(name, options)
             if options.json:
-                write_json(options.json / self.file(name), header() | row)
+                write_json(options.json / self.file(name, options.scale), header() | row)
             Console().print(f"{name}: {'holds' if row['holds'] else 'does not hold'}", Pretty(row))

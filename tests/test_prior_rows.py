@@ -121,7 +121,7 @@ def test_better_is_beyond_two_standard_errors_of_the_difference(common):
 
 def test_pictures_and_a_judge_of_single_objects(common, tmp_path, monkeypatch):
     monkeypatch.setattr(import_module("nerfcore.data.shapes"), "cache_dir", lambda: tmp_path)
-    options = Namespace(folder=tmp_path, share=0.0, pictures=tmp_path)
+    options = Namespace(folder=tmp_path, share=0.0, pictures=tmp_path, scale="cpu")
     train, test = common.shapes(options, 16, alone=True)
     assert 60 < len(train) < 140 and (train.attributes["arrangement"] == 0).all()
     assert not any(" of " in caption for caption in (*train.captions, *test.captions))

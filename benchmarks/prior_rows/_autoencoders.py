@@ -8,7 +8,7 @@ from torch import Tensor
 from nerfcore.priors.base import Prior
 from nerfcore.priors.training import PriorRun, train_prior
 
-from ._common import few
+from ._common import at_scale, few
 
 AT_ONCE = 250  # pictures
 
@@ -16,7 +16,7 @@ AT_ONCE = 250  # pictures
 def trained(options, name: str, train, steps: int, seed: int | None = None, **config) -> PriorRun:
     """A run of so many steps, or in a trial of a share of them."""
     seed = options.seeds[0] if seed is None else seed
-    return train_prior(name, train, steps=few(options, steps, 3), seed=seed, **config)
+    return train_prior(name, train, steps=few(options, steps, 3), seed=seed, **at_scale(options), **config)
 
 
 @torch.no_grad()

@@ -30,11 +30,22 @@ def fashion(options, size: int = 28) -> tuple[Examples, Examples]:
     return tuple(load_examples(options.folder / "fashion_mnist", split, size) for split in ("train", "test"))
 
 
+def at_scale(options) -> dict:
+    """Settings of a run at the scale of the machine."""
+    return dict(precision="bfloat16", compiled=True) if options.scale == "gpu" else {}
+
+
+def sides(options, size: int) -> int:
+    """Pixels along each side of shapes that have ``size`` at the scale of a CPU."""
+    return 2 * size if options.scale == "gpu" else size
+
+
 def shapes(options, size: int = 32, count: int = 8000, alone: bool = False) -> tuple[Examples, Examples]:
     """Captioned shapes, ``count`` to train on and 2,000 to test on; a share of them in a trial. alone: those scenes of
     so many that have one object, about half of them."""
     numbers = dict(train=count, test=SAMPLES * (1 + alone))
-    found = (load_examples("shapes", split, size, few(options, number)) for split, number in numbers.items())
+    side = sides(options, size)
+    found = (load_examples("shapes", split, side, few(options, number)) for split, number in numbers.items())
     return tuple(only_alone(examples) if alone else examples for examples in found)
 
 
@@ -75,7 +86,7 @@ def shapes_judge(options, size: int = 32) -> Judge:
     """A judge of "shape", "colour", "size" and "material" of single objects, from scenes of a seed of their own: no
     other row draws them, and it is void below 95 % for a question, which its ``real`` tells."""
     count = few(options, JUDGE_PICTURES, 1000)
-    examples = only_alone(shapes_examples("train", size, count, seed=JUDGE_SEED))
+    examples = only_alone(shapes_examples("train", sides(options, size), count, seed=JUDGE_SEED))
     asked = {name: values for name, values in examples.attributes.items() if name != "arrangement"}
     return train_judge(replace(examples, attributes=asked), few(options, JUDGE_STEPS, 50))
 

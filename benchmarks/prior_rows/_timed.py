@@ -9,7 +9,7 @@ from nerfcore.priors.base import Prior
 from nerfcore.priors.scores import draw_samples
 from nerfcore.priors.training import train_prior
 
-from ._common import SAMPLES, few, scores
+from ._common import SAMPLES, at_scale, few, scores
 
 MINUTES = 18.0  # of training an adversarial network, of the 20 that are asked for
 
@@ -17,7 +17,7 @@ MINUTES = 18.0  # of training an adversarial network, of the 20 that are asked f
 def trained(options, name: str, train: Examples, minutes: float = MINUTES, **config) -> tuple[Prior, dict]:
     """The prior of a name after its minutes, and what that took."""
     seed = options.seeds[0]
-    run = train_prior(name, train, minutes=options.share * minutes, seed=seed, **config)
+    run = train_prior(name, train, minutes=options.share * minutes, seed=seed, **at_scale(options), **config)
     size = sum(p.numel() for p in run.prior.parameters() if p.requires_grad)
     return run.prior, dict(seed=seed, parameters=size, steps=run.steps, train_seconds=run.seconds)
 

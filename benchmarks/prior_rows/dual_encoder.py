@@ -13,7 +13,7 @@ from nerfcore.data.examples import Examples
 from nerfcore.priors.dual_encoder import DualEncoder
 from nerfcore.priors.training import train_prior
 
-from ._common import few, shapes, show
+from ._common import at_scale, few, shapes, show
 
 MODULES = ("nerfcore.priors.text", "nerfcore.data.shapes")
 STEPS, GROUP, TARGET_R1 = 1000, 64, 0.9  # of training for each seed: a few of the 20 minutes that it may take
@@ -41,7 +41,7 @@ def measure(options) -> dict:
     train, test = shapes(options)
     places, runs, right = groups(test), [], torch.arange(GROUP)
     for seed in options.seeds:
-        run = train_prior("dual_encoder", train, steps=few(options, STEPS, 20), seed=seed)
+        run = train_prior("dual_encoder", train, steps=few(options, STEPS, 20), seed=seed, **at_scale(options))
         similarity = group_similarities(run.prior, test, places).cpu()
         found = dict(picture_to_caption=similarity.argmax(2), caption_to_picture=similarity.argmax(1))
         scores = {way: (answer == right).float().mean().item() for way, answer in found.items()}

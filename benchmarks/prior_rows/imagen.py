@@ -29,4 +29,4 @@ def measure(options) -> dict:
     show(options, "imagen", torch.cat(shown), 8)
     cascade, one = found.values()
     error = (cascade["distance_error"] ** 2 + one["distance_error"] ** 2) ** 0.5
-    return dict(holds=cascade["distance"] <= one["distance"] + 2 * error, pixels_along_a_side=SIZE, **found)
+    return dict(holds=cascade["distance"] <= one["distance"] + 2 * error, pixels_along_a_side=train.shape[-1], **found)

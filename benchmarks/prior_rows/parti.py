@@ -10,7 +10,7 @@ import torch
 from nerfcore.priors.training import train_prior
 
 from ._captions import agreement, drawn, objects
-from ._common import all_pictures, few, shapes_judge, show
+from ._common import all_pictures, at_scale, few, shapes_judge, show
 from ._timed import trained
 
 MODULES = (
@@ -24,7 +24,8 @@ TARGET = dict(accuracy="not below DALL-E's", loss="falls from each size to the n
 
 def bits_of(options, width: int, train, test) -> dict:
     """Of a transformer of this width."""
-    run = train_prior("parti", train, steps=few(options, STEPS, 5), seed=options.seeds[0], width=width)
+    settings = dict(seed=options.seeds[0], width=width) | at_scale(options)
+    run = train_prior("parti", train, steps=few(options, STEPS, 5), **settings)
     pictures, captions = all_pictures(test), list(test.captions)
     parts = [run.prior.bits(pictures[i : i + 250], captions=captions[i : i + 250]) for i in range(0, len(test), 250)]
     size = sum(p.numel() for p in run.prior.players()["order"].parameters)

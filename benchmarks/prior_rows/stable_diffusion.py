@@ -40,5 +40,5 @@ def measure(options) -> dict:
     faster, ratio = pixels / own, found["stable_diffusion"]["distance"] / found["glide"]["distance"]
     return dict(
         holds=faster >= TARGET["faster"] and ratio <= TARGET["distance_ratio"], faster=faster, distance_ratio=ratio,
-        seconds_a_picture=own, pixel_seconds_a_picture=pixels, pixels_along_a_side=SIZE, **found,
+        seconds_a_picture=own, pixel_seconds_a_picture=pixels, pixels_along_a_side=train.shape[-1], **found,
     )  # fmt: skip

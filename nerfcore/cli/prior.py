@@ -37,6 +37,10 @@ class TrainPrior:
     """Of every random number."""
     batch_size: int | None = None
     """Examples of a batch; default: the prior's own choice."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of networks' products; parameters stay float32. For GPUs."""
+    compiled: bool = False
+    """Compile networks by torch.compile, which takes minutes. For GPUs."""
     size: int | None = None
     """Pixels along each side of a picture; default: that of the data."""
     count: int | None = None
@@ -60,8 +64,8 @@ class TrainPrior:
         with TrainingDisplay(lines=describe) as display:
             run = train_prior(
                 self.name, load_examples(self.data, "train", self.size, self.count), out, minutes=self.minutes,
-                steps=self.steps, seed=self.seed, device=self.device, batch_size=self.batch_size, resume=self.resume,
-                on_progress=display, **config,
+                steps=self.steps, seed=self.seed, device=self.device, batch_size=self.batch_size,
+                precision=self.precision, compiled=self.compiled, resume=self.resume, on_progress=display, **config,
             )
         if run.interrupted:
             words = [self.name, self.data, "--out", str(out), "--resume"]

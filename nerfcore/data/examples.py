@@ -78,7 +78,7 @@ def load_examples(
     source: "shapes" for the procedural objects of :mod:`nerfcore.data.shapes`; or a folder, of idx files as (Fashion-)
     MNIST has them (any files named ``*images-idx3-ubyte*`` and ``*labels-idx1-ubyte*``, packed or not), or of
     photographs. split: "train" or "test", which have no picture in common: a fixed fifth of the pictures of idx files,
-    and every eighth photograph by name, are for testing. size: of shapes 16, 32 (default) or 64; of idx files 28
+    and every eighth photograph by name, are for testing. size: of shapes 16, 32 (default), 64 or 128; of idx files 28
     (default), 32 with a black border or 16, means over 2 x 2 of those; of photographs any (default 64). count: as many
     from the first on; shapes are endless, and so are crops of photographs: after the middle of each follow random
     squares, at least half as wide as it.

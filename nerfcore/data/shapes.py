@@ -30,8 +30,8 @@ from nerfcore.files import write_file
 from nerfcore.synthetic import primitives, tracer
 from nerfcore.synthetic.primitives import box, capsule, cone, difference, intersection, sphere, torus, union
 
-SIZES = (16, 32, 64)
-TRACED = 64  # pixels along each side of a picture that is traced; smaller ones are box means
+SIZES = (16, 32, 64, 128)
+TRACED = 64  # pixels along each side of a picture that is traced, or more; smaller ones are box means
 DEFAULT_COUNT = {"train": 8000, "test": 2000}
 FIRST = {"train": 0, "test": 1 << 40}  # index of each split's first object
 BOX = (-2.6, -2.6, -2.6), (2.6, 2.6, 2.6)  # corners of what holds any scene, world units
@@ -206,14 +206,15 @@ class Shapes:
     def render(
         self, indices: Sequence[int], poses: Tensor | None = None, size: int = 64, camera: Camera | None = None
     ) -> Views:
-        """A view of each scene. poses [B, 3, 4]; without them, view 0 of each. size: 16, 32 or 64, means over blocks of
-        the pixels of 64. camera: of pictures of 64 x 64 pixels, the default one if it is not given. Not
-        differentiable."""
+        """A view of each scene. poses [B, 3, 4]; without them, view 0 of each. size: 16, 32, 64 or 128; pictures below
+        64 are means over blocks of the pixels of 64. camera: of pictures of 64 x 64 pixels, or of 128 x 128, the
+        default one if it is not given. Not differentiable."""
         if size not in SIZES:
             raise SceneError(f"shapes cannot be drawn with {size} pixels a side; choose {', '.join(map(str, SIZES))}")
-        camera = camera or default_camera()
-        if (camera.width, camera.height) != (TRACED, TRACED):
-            raise ValueError(f"camera must be of {TRACED} x {TRACED} pixels, got {camera.width} x {camera.height}")
+        side = max(size, TRACED)
+        camera = camera or default_camera(side)
+        if (camera.width, camera.height) != (side, side):
+            raise ValueError(f"camera must be of {side} x {side} pixels, got {camera.width} x {camera.height}")
         poses = self.poses(indices) if poses is None else poses.float()
         if poses.shape != (len(indices), 3, 4):
             raise ValueError(f"poses must be [{len(indices)}, 3, 4], one for each index, got {list(poses.shape)}")
@@ -225,10 +226,10 @@ class Shapes:
             scenes = [self.scene(index).things for index in indices[first : first + BATCH]]
             rgb, distance = _trace(scenes, starts, rays)
             rgb, ways = (
-                values.view(-1, len(scenes), TRACED, TRACED)
+                values.view(-1, len(scenes), side, side)
                 for values in (rgb, torch.stack((distance, distance * -direction[:, 2])))
             )
-            rgb, ways = F.avg_pool2d(rgb, TRACED // size), -F.max_pool2d(-ways, TRACED // size)
+            rgb, ways = F.avg_pool2d(rgb, side // size), -F.max_pool2d(-ways, side // size)
             pictures = (255 * rgb).round().byte().transpose(0, 1).contiguous()
             parts.append((pictures, *torch.where(ways.isfinite(), ways, 0)))
         return Views(*map(torch.cat, zip(*parts, strict=True)))
@@ -249,10 +250,10 @@ def distance_to(things: Sequence[Thing]) -> Callable[[Tensor], Tensor]:
     return distance
 
 
-def default_camera() -> Camera:
-    """Of pictures of 64 x 64 pixels."""
-    focal = 0.5 * TRACED * CAMERA_DISTANCE / HALF_VIEW
-    return Camera(TRACED, TRACED, focal, focal, TRACED / 2, TRACED / 2)
+def default_camera(side: int = TRACED) -> Camera:
+    """Of pictures with so many pixels along each side."""
+    focal = 0.5 * side * CAMERA_DISTANCE / HALF_VIEW
+    return Camera(side, side, focal, focal, side / 2, side / 2)
 
 
 def shapes_examples(

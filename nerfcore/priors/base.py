@@ -87,6 +87,10 @@ class Prior(nn.Module):
         """In the order of their turns."""
         return {"all": Player(list(self.parameters()))}
 
+    def networks(self) -> list[nn.Module]:
+        """What torch.compile is to compile, if it is asked to: modules whose ``forward`` the loss calls."""
+        return list(self.children())
+
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
         """Scalars of a batch by name. ``loss`` is what the player minimises; the others are shown."""
         raise NotImplementedError
@@ -101,6 +105,11 @@ class Prior(nn.Module):
     ) -> Tensor:
         """Pictures [count, C, *spatial] in [-1, 1], of these labels or captions where the prior is conditioned."""
         raise NotImplementedError
+
+    def check_captions(self, captions: Sequence[str] | None, count: int) -> None:
+        """Raises NerfcoreError unless there are as many as samples."""
+        if captions is None or len(captions) != count:
+            raise NerfcoreError(f"prior {self.name!r} draws what captions say; give {count} of them")
 
     def reconstruct(self, pictures: Tensor) -> Tensor:
         """Of a prior that encodes: what its code keeps of pictures [B, C, *spatial]."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from nerfcore.blocks.encoding import position_encoding
-from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Batch, Facts, Player, Prior, Turn, register_prior
 from nerfcore.priors.blocks.attention import TransformerBlock
 from nerfcore.priors.blocks.condition import Given
@@ -60,6 +59,9 @@ class DALLE2(Prior):
         self.priors = nn.ModuleDict({kind: KINDS[kind](wide, text, chosen) for kind in chosen["priors"]})
         self.by = chosen["priors"][0]
 
+    def networks(self) -> list[nn.Module]:
+        return self.decoder.networks()
+
     def players(self) -> dict[str, Player]:
         """"encoder", "decoder", and each of the priors, one after another."""
         chosen, count = self.config, len(self.priors)
@@ -102,8 +104,7 @@ class DALLE2(Prior):
 
     @torch.no_grad()
     def sample(self, count, generator, labels=None, captions=None) -> Tensor:
-        if captions is None or len(captions) != count:
-            raise NerfcoreError(f"prior 'dalle2' draws what captions say; give {count} of them")
+        self.check_captions(captions, count)
         said = self.read(captions)
         embedding = said.vector if self.by == "caption" else self.priors[self.by].sample(said, generator)
         return self.decoder.sample(count, generator, given=Given(embedding))

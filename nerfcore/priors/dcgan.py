@@ -9,11 +9,9 @@ from torch import nn
 
 from nerfcore.priors.base import register_prior
 from nerfcore.priors.blocks.adversarial import AdversarialPrior, NoiseGenerator
-from nerfcore.priors.blocks.convolution import coded_size
+from nerfcore.priors.blocks.convolution import TRANSPOSED, coded_size
 from nerfcore.priors.blocks.discriminator import BATCH_NORMS, StridedConvolutions
 from nerfcore.priors.blocks.initialise import initialise
-
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @register_prior("dcgan")

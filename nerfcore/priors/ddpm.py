@@ -89,6 +89,9 @@ class DDPM(Prior):
         """What samples are drawn by."""
         return self.average.module
 
+    def networks(self) -> list[nn.Module]:
+        return [self.diffuser.denoiser.network]
+
     def players(self) -> dict[str, Player]:
         return {"all": Player(list(self.diffuser.parameters()), self.config["learning_rate"], (0.9, 0.99), final=0.05)}
 

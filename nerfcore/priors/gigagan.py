@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Batch, register_prior
 from nerfcore.priors.blocks.adversarial import AdversarialPrior
 from nerfcore.priors.blocks.discriminator import ResidualDiscriminator, pyramid_of
@@ -72,6 +71,5 @@ class GigaGAN(AdversarialPrior):
 
     @torch.no_grad()
     def sample(self, count, generator, labels=None, captions=None) -> Tensor:
-        if captions is None or len(captions) != count:
-            raise NerfcoreError(f"prior 'gigagan' draws what captions say; give {count} of them")
+        self.check_captions(captions, count)
         return self.painter(captions, generator)[-1].clamp(-1, 1)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Batch, Facts, Player, Prior, Turn, register_prior
 from nerfcore.priors.blocks.condition import Given
 from nerfcore.priors.blocks.denoiser import over
@@ -87,6 +86,9 @@ class Imagen(Prior):
         stages += [Enlarger(size, **told | chosen["larger"]) for size in sizes[1:]]
         self.stages = nn.ModuleList(stages)
 
+    def networks(self) -> list[nn.Module]:
+        return [network for stage in self.stages for network in stage.networks()]
+
     def players(self) -> dict[str, Player]:
         """"reader", then "stage_0" and so on."""
         ends = torch.tensor(self.config["spans"], dtype=torch.float64).cumsum(0).tolist()
@@ -124,8 +126,7 @@ class Imagen(Prior):
     @torch.no_grad()
     def grown(self, count: int, generator: torch.Generator, captions: Sequence[str] | None = None) -> list[Tensor]:
         """What each stage makes of what the one before it made, from small to large, each in [-1, 1]."""
-        if captions is None or len(captions) != count:
-            raise NerfcoreError(f"prior 'imagen' draws what captions say; give {count} of them")
+        self.check_captions(captions, count)
         given, (base, *larger) = self.read(captions), self.stages
         made = [base.sample(count, generator, given=given)]
         for stage in larger:

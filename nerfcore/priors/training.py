@@ -28,6 +28,7 @@ from nerfcore.version import __version__
 
 VOCABULARY = 512  # of the captions' tokeniser
 SHOWN = 64  # samples in a run's picture
+PRECISIONS = "float32", "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,16 @@ class PriorConfig:
     steps: int | None = None  # number of steps, instead of minutes: repeatable to the bit
     seed: int = 0  # of every random number
     batch_size: int | None = None  # examples of a batch; the prior's own choice, if not given
+    precision: str = "float32"  # of networks' products: or "bfloat16", by torch.autocast; parameters stay float32
+    compiled: bool = False  # are networks compiled by torch.compile? It takes minutes
     config: dict = field(default_factory=dict)  # overrides of what the prior's constructor takes
 
     def __post_init__(self):
         object.__setattr__(self, "minutes", minutes_or_steps(self.minutes, self.steps, 5.0))
         if self.batch_size is not None and self.batch_size < 1:
             raise NerfcoreError(f"batch_size must be positive, got {self.batch_size}")
+        if self.precision not in PRECISIONS:
+            raise NerfcoreError(f"precision must be {' or '.join(PRECISIONS)}, got {self.precision!r}")
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,13 @@ class PriorTrainer(Training):
     def __init__(self, examples: Examples, config: PriorConfig, device: str = "cpu"):
         super().__init__(config, device)
         self.examples = examples
-        cls = prior_named(config.prior)
-        facts = facts_of(examples, VOCABULARY if "merges" in cls.needs else 0)
+        facts = facts_of(examples)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.prior = made_prior(config.prior, facts, config.config).to(device).train()
+        if config.compiled:
+            for network in self.prior.networks():
+                network.compile()
         self.players = self.prior.players()
         self.minimised = {
             name: [p for p in player.parameters if p.requires_grad] for name, player in self.players.items()
@@ -128,7 +135,8 @@ class PriorTrainer(Training):
                 group["lr"] = cosine_decay(turn.fraction, self.played[name], player.learning_rate, last)
             for _ in range(player.turns):
                 batch = self._batch()
-                figures = self.prior.loss(name, batch, turn)
+                with torch.autocast(batch.pictures.device.type, torch.bfloat16, self.config.precision == "bfloat16"):
+                    figures = self.prior.loss(name, batch, turn)
                 for what, value in figures.items():
                     what = what if len(self.players) == 1 else f"{name}_{what}"
                     self.sums[what] = self.sums.get(what, 0.0) + value.detach().double()
@@ -191,7 +199,7 @@ class PriorTrainer(Training):
         """What a checkpoint must have in common with the run that goes on from it. The budget may grow."""
         return dict(
             prior=self.config.prior, config=self.config.config, facts=asdict(self.prior.facts), seed=self.config.seed,
-            batch_size=self.batch_size, examples=len(self.examples),
+            batch_size=self.batch_size, precision=self.config.precision, examples=len(self.examples),
         )
 
     def _batch(self) -> Batch:
@@ -215,6 +223,8 @@ def train_prior(
     seed: int = 0,
     device: str = "auto",
     batch_size: int | None = None,
+    precision: str = "float32",
+    compiled: bool = False,
     resume: bool = False,
     on_progress: Callable[[PriorProgress], None] | None = None,
     **config,
@@ -222,13 +232,15 @@ def train_prior(
     """Trains the prior of a name and, if ``out`` is given, leaves a run folder there: ``config.yaml``,
     ``metrics.jsonl``, ``model.nerf``, ``checkpoint/``, ``report.html`` and, of pictures, ``samples.png``.
 
-    minutes or steps: the budget, 5 minutes if neither is given. config: what the prior's constructor takes. resume: go
-    on from the checkpoint in ``out``; minutes already spent count. on_progress is called about twice a second. Ctrl-C
-    saves a checkpoint and returns with ``interrupted``. The same seed and steps give the same parameters on a CPU.
+    minutes or steps: the budget, 5 minutes if neither is given. precision: "float32", or "bfloat16" of products, while
+    parameters stay float32. compiled: networks by torch.compile, which takes minutes before the first step. config:
+    what the prior's constructor takes. resume: go on from the checkpoint in ``out``; minutes already spent count.
+    on_progress is called about twice a second. Ctrl-C saves a checkpoint and returns with ``interrupted``. The same
+    seed and steps give the same parameters on a CPU.
 
     Raises NerfcoreError, ModelError, OutputError: one sentence each.
     """
-    settings = PriorConfig(name, minutes, steps, seed, batch_size, config)
+    settings = PriorConfig(name, minutes, steps, seed, batch_size, precision, compiled, config)
     out, tell = Path(out) if out is not None else None, on_progress or (lambda progress: None)
     started = time.perf_counter()
     tell(PriorProgress("loading"))
@@ -287,9 +299,8 @@ def made_prior(name: str, facts: Facts, config: dict) -> Prior:
 
 def facts_of(examples: Examples, vocabulary: int = VOCABULARY) -> Facts:
     """What a prior has to know of examples. Merges are those of a tokeniser of so many tokens that is trained on the
-    captions; none where there are no captions or the vocabulary is 0."""
-    has_captions = vocabulary and examples.captions is not None
-    merges = Tokeniser.trained(examples.captions, vocabulary).merges if has_captions else ()
+    captions; none where there are no captions."""
+    merges = () if examples.captions is None else Tokeniser.trained(examples.captions, vocabulary).merges
     return Facts(tuple(examples.pictures.shape[1:]), tuple(examples.label_names), merges)
 
 

@@ -199,6 +199,13 @@ def test_a_camera_that_looks_away_sees_the_background():
     assert not views.distance.any() and not views.z_depth.any() and views.pictures.unique().numel() == 1
 
 
+def test_a_larger_picture_shows_the_same():
+    """Apart from outlines, which it draws finer."""
+    usual, large = (SHAPES.render(range(8), size=size).pictures.double() for size in (64, 128))
+    apart = (F.avg_pool2d(large, 2) - usual).abs().amax(1)
+    assert large.shape == (8, 3, 128, 128) and (apart < 12).double().mean() > 0.95
+
+
 def test_smaller_pictures_are_means_and_nearest_distances():
     indices = list(range(12))
     large, small = SHAPES.render(indices), SHAPES.render(indices, size=16)
@@ -251,7 +258,7 @@ def test_each_pixel_has_the_colour_of_the_object_that_it_shows():
 
 
 def test_sizes_and_cameras_that_cannot_be_drawn():
-    with pytest.raises(SceneError, match="20 pixels a side; choose 16, 32, 64"):
+    with pytest.raises(SceneError, match="20 pixels a side; choose 16, 32, 64, 128"):
         SHAPES.render([0], size=20)
     with pytest.raises(ValueError, match="camera must be of 64 x 64"):
         SHAPES.render([0], camera=Camera(32, 32, 50.0, 50.0, 16.0, 16.0))

@@ -9,17 +9,17 @@ from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Facts
 from nerfcore.priors.ddpm import DDPM
 from nerfcore.priors.training import train_prior
-from tests.priors.bands import bands, generator
+from tests.priors.bands import WORDS, agreement, bands, generator
 
 SMALL = dict(widths=(16, 32), patch=1, learning_rate=4e-3, average=0.9, evaluations=10)
 
 
-def test_it_draws_what_it_is_told_and_guidance_makes_it_surer():
-    prior = train_prior("ddpm", bands(), steps=150, batch_size=32, told="labels", **SMALL).prior
-    asked, right = torch.arange(40) % 2, []
+@pytest.mark.parametrize("told", ["labels", "captions"])
+def test_it_draws_what_it_is_told_and_guidance_makes_it_surer(told):
+    prior = train_prior("ddpm", bands(), steps=150, batch_size=32, told=told, **SMALL).prior
+    asked, right = dict(labels=torch.arange(40) % 2, captions=WORDS), []
     for prior.config["scale"] in (0.0, 1.0, 2.0):
-        upper = prior.sample(40, generator(), asked)[:, 0, :2].mean((1, 2))
-        right.append(((upper > 0) == (asked == 0)).double().mean().item())
+        right.append(agreement(prior.sample(40, generator(), **{told: asked[told]})))
     assert 0.2 < right[0] < 0.8 and right[1] > 0.9 and right[2] > 0.9
     anything = prior.sample(40, generator(1))[:, 0, :2].mean((1, 2))  # of which nothing is said
     assert 0.15 < (anything > 0).double().mean() < 0.85

@@ -127,6 +127,17 @@ def test_samples_are_pictures_that_a_generator_decides(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_half_as_many_digits_of_products_change_little(name):
+    whole, half = (trained(name, 1, precision=kind) for kind in ("float32", "bfloat16"))
+    assert not same(parameters(whole.prior), parameters(half.prior))
+    for key, value in parameters(whole.prior).items():
+        assert half.prior.state_dict()[key].dtype == value.dtype
+    for figure, value in whole.history[-1].items():
+        if figure not in ("seconds", "examples_per_second"):
+            assert half.history[-1][figure] == pytest.approx(value, rel=0.02, abs=0.02), figure
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_it_learns_eight_pictures(name):
     """Those that encode make them again; those that draw, draw what is nearer to one of them than before; the one that
     compares knows which caption is whose."""

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,11 @@ import nerfcore
 import nerfcore.priors.training as training
 from nerfcore.data.examples import Examples, picture_grid
 from nerfcore.errors import ModelError, NerfcoreError
-from nerfcore.priors.base import NOT_PRIORS, PRIORS, Player, Prior
+from nerfcore.priors.base import NOT_PRIORS, PRIORS, Player, Prior, prior_named
 from nerfcore.priors.training import PriorTrainer, load_prior, train_prior
 from nerfcore.training import loop
 from nerfcore.training.schedule import cosine_decay
+from tests.priors.bands import bands
 
 
 class Two(Prior):
@@ -176,6 +178,24 @@ def test_what_is_no_prior_is_said(tmp_path):
     train_prior("two", examples(), tmp_path / "prior", steps=1)
     with pytest.raises(ModelError):
         nerfcore.load(tmp_path / "prior")
+
+
+@pytest.mark.parametrize("name", ["ddpm", "dcgan", "imagen"])
+def test_what_is_compiled_computes_the_same(name, monkeypatch):
+    """By the compiler's own interpreter: what it makes of a network on a GPU takes minutes to make."""
+    called = []
+
+    def compile(module):
+        module.register_forward_hook(lambda *_: called.append(module))
+        Module.compile(module, backend="eager")
+
+    Module = SimpleNamespace(compile=nn.Module.compile)
+    monkeypatch.setattr(nn.Module, "compile", compile)
+    settings = dict(steps=3, batch_size=8, **prior_named(name).tiny)
+    plain, compiled = (train_prior(name, bands(), compiled=flag, **settings).prior for flag in (False, True))
+    assert len(set(called)) == len(compiled.networks()) > 0
+    for key, value in plain.state_dict().items():
+        assert torch.allclose(value, compiled.state_dict()[key], rtol=1e-4, atol=1e-5), key
 
 
 def test_a_grid_shows_every_picture_in_its_place():

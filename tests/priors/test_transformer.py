@@ -8,7 +8,7 @@ from nerfcore.errors import NerfcoreError
 from nerfcore.priors.base import Facts
 from nerfcore.priors.training import train_prior
 from nerfcore.priors.transformer import Transformer
-from tests.priors.bands import bands, generator
+from tests.priors.bands import WORDS, agreement, bands, generator
 
 CODER = dict(prior="vqvae", codes=8, code_width=4, widths=(16,), learning_rate=1e-2)
 SMALL = dict(coder=CODER, width=32, depth=1, heads=2, learning_rate=4e-3)
@@ -21,16 +21,18 @@ def made(spatial=(8, 8), **config):
     return prior.eval()
 
 
-def test_it_draws_what_it_is_told_and_bits_say_how_much_it_knows():
-    prior = train_prior("transformer", bands(), steps=250, batch_size=32, told="labels", **SMALL).prior
-    asked = torch.arange(40) % 2
-    upper = prior.sample(40, generator(), labels=asked)[:, :, :2].mean((1, 2, 3))
-    assert ((upper > 0) == (asked == 0)).double().mean() > 0.95
-    pictures = bands()
-    told, untold = prior.bits(pictures.pictures, pictures.labels).mean(), prior.bits(pictures.pictures).mean()
-    wrong = prior.bits(pictures.pictures, 1 - pictures.labels).mean()
-    assert told < untold < wrong  # that it is one of two is worth a bit
-    assert 0.7 < (untold - told) * prior.coder.places.numel() < 1.5
+@pytest.mark.parametrize("told", ["labels", "captions"])
+def test_it_draws_what_it_is_told_and_bits_say_how_much_it_knows(told):
+    prior = train_prior("transformer", bands(), steps=250, batch_size=32, told=told, **SMALL).prior
+    asked = dict(labels=torch.arange(40) % 2, captions=WORDS)
+    assert agreement(prior.sample(40, generator(), **{told: asked[told]})) > 0.95
+    pictures, labels, captions = bands().take(torch.arange(40))
+    said = dict(labels=labels, captions=captions)[told]
+    swapped = 1 - labels if told == "labels" else captions[1:] + captions[:1]
+    right, wrong = (prior.bits(pictures, **{told: what}).mean() for what in (said, swapped))
+    untold = prior.bits(pictures).mean()
+    assert right < untold < wrong  # that it is one of two is worth a bit
+    assert 0.7 < (untold - right) * prior.coder.places.numel() < 1.5
 
 
 def test_what_it_draws_is_as_likely_as_it_says():

@@ -41,6 +41,7 @@ class Codebook(nn.Module):
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Quantised:
         """x [B, width, *spatial]. With a generator the codebook learns: it counts, moves and starts codes anew.
         Differentiable in: x, straight through the choice; the loss also in the vectors that learn by gradient."""
+        x = x.to(self.vectors.dtype)  # under torch.autocast it may have another
         flat = x.movedim(1, -1).flatten(0, -2)
         if generator is not None:
             self._restart(flat.detach(), generator)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nerfcore.priors.blocks.initialise import zero
 
 MOST_GROUPS = 8  # of a norm
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def convolution(dims: int) -> type[nn.Module]:

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nerfcore.priors.blocks.attention import TransformerBlock
-from nerfcore.priors.blocks.convolution import convolution
-
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+from nerfcore.priors.blocks.convolution import TRANSPOSED, convolution
 
 
 class PatchTransformer(nn.Module):
