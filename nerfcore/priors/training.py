@@ -143,7 +143,7 @@ class PriorTrainer(Training):
                     self.summed[what] = self.summed.get(what, 0) + 1
                 gradients = torch.autograd.grad(figures["loss"], parameters, allow_unused=True)
                 for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter.grad = gradient
+                    parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
                 optimizer.step()
             self.played[name] += 1
         self.prior.after_step(batch, Turn(self.steps, spent, self.generator))
@@ -302,6 +302,14 @@ def facts_of(examples: Examples, vocabulary: int = VOCABULARY) -> Facts:
     captions; none where there are no captions."""
     merges = () if examples.captions is None else Tokeniser.trained(examples.captions, vocabulary).merges
     return Facts(tuple(examples.pictures.shape[1:]), tuple(examples.label_names), merges)
+
+
+def laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient in the memory order of its parameter: PyTorch's fused Adam takes both as they lie, and convolutions of
+    pictures with their channels last give gradients that lie otherwise."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _save(trainer: PriorTrainer, run: PriorRun) -> None:

@@ -14,7 +14,7 @@ import nerfcore
 import nerfcore.priors.training as training
 from nerfcore.data.examples import Examples, picture_grid
 from nerfcore.errors import ModelError, NerfcoreError
-from nerfcore.priors.base import NOT_PRIORS, PRIORS, Player, Prior, prior_named
+from nerfcore.priors.base import NOT_PRIORS, PRIORS, Batch, Player, Prior, prior_named
 from nerfcore.priors.training import PriorTrainer, load_prior, train_prior
 from nerfcore.training import loop
 from nerfcore.training.schedule import cosine_decay
@@ -115,6 +115,35 @@ def test_adam_is_that_of_torch_and_rates_decay():
             at.grad = 2 * (at.detach() - sign * mean)
             optimizer.step()
         assert getattr(prior, name).item() == pytest.approx(at.item(), abs=1e-5)
+
+
+class Permuted(Prior):
+    """Learns a kernel from pictures whose channels come last in memory, so that its gradient lies as they do."""
+
+    name, batch_size = "two", 4
+
+    def __init__(self, facts):
+        super().__init__(facts)
+        self.kernel = nn.Parameter(torch.linspace(-1, 1, 8 * 4 * 9).view(8, 4, 3, 3))
+
+    def loss(self, player, batch, turn):
+        pictures = batch.pictures.contiguous(memory_format=torch.channels_last)
+        return {"loss": (nn.functional.conv2d(pictures, self.kernel) - 1).square().mean()}
+
+
+def test_gradients_that_lie_otherwise_in_memory_reach_their_parameters(monkeypatch):
+    monkeypatch.setitem(PRIORS, "two", Permuted)
+    pictures = torch.randn(4, 4, 6, 6, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    prior = train_prior("two", Examples(pictures), steps=5).prior
+    kernel = Permuted(prior.facts).kernel
+    optimizer = torch.optim.Adam([kernel])
+    for step in range(5):
+        loss = Permuted.loss(SimpleNamespace(kernel=kernel), "all", Batch(pictures), None)["loss"]
+        (kernel.grad,) = torch.autograd.grad(loss, kernel)
+        assert kernel.grad.stride() != kernel.stride()
+        optimizer.param_groups[0]["lr"] = 1e-3 * min(1, (step + 1) / 20)
+        optimizer.step()
+    assert torch.allclose(prior.kernel, kernel, atol=1e-6)
 
 
 def test_figures_are_means_and_say_whose_they_are(tmp_path):
