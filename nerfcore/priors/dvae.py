@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nerfcore.priors.base import Batch, Facts, Turn, register_prior
 from nerfcore.priors.vqvae import VQVAE
 
 FALLS_UNTIL = 0.75  # of the budget; the rest is learned at the last temperature
+PRECISION = 10.0  # at first
 FAINTEST = -40.0  # logarithm of a weight beside the largest: denormal numbers are slow on a CPU
 
 
 @register_prior("dvae")
 class DVAE(VQVAE):
-    """The encoder gives logits of ``codes`` at every place; the decoder sees a mean of the codes' vectors, weighted by
-    a Gumbel softmax (Jang et al. 2017, equation 2) whose temperature falls from ``hot`` to ``cold`` geometrically.
-    ``beta`` weighs the divergence to the uniform distribution, in nats per place, against the mean squared error. Codes
-    are read, and pictures are reconstructed, by the largest logit."""
+    """What the encoder says of a place is the distribution of its code: logits are minus its squared distances to the
+    codes' vectors, times a precision that is learned (Takida et al. 2022, equation 6). The decoder sees a mean of the
+    vectors, weighted by a Gumbel softmax (Jang et al. 2017, equation 2) whose temperature falls from ``hot`` to
+    ``cold`` geometrically. ``beta`` weighs the divergence to the uniform distribution, in nats per place, against the
+    mean squared error. Codes are read, and pictures are reconstructed, by the largest logit."""
 
-    tiny = dict(codes=256, code_width=16, widths=(32,), hot=16.0, learning_rate=2e-2)
+    tiny = VQVAE.tiny | dict(cold=1 / 16)
 
     def __init__(
         self, facts: Facts, codes: int = 256, code_width: int = 16, widths: Sequence[int] = (32, 64), hot: float = 1.0,
-        cold: float = 1 / 16, beta: float = 1e-4, learning_rate: float = 1e-3,
+        cold: float = 0.5, beta: float = 1e-4, commitment: float = 0.25, learning_rate: float = 1e-3,
     ):
-        super().__init__(facts, codes, code_width, widths, "gradient", learning_rate=learning_rate)
-        del self.config["learn"], self.config["commitment"]
+        super().__init__(facts, codes, code_width, widths, "ema", commitment, learning_rate)
+        del self.config["learn"]
         self.config |= dict(hot=hot, cold=cold, beta=beta)
-
-    def encoded_width(self) -> int:
-        return self.config["codes"]
-
-    def encode(self, pictures: Tensor) -> Tensor:
-        return self.encoder(pictures).argmax(1)
+        self.log_precision = nn.Parameter(torch.tensor(PRECISION).log())
 
     def temperature(self, fraction: float) -> float:
         """At this fraction of the budget."""
         return self.config["hot"] * (self.config["cold"] / self.config["hot"]) ** min(fraction / FALLS_UNTIL, 1.0)
 
     def loss(self, player: str, batch: Batch, turn: Turn) -> dict[str, Tensor]:
-        logits, temperature = self.encoder(batch.pictures), self.temperature(turn.fraction)
-        weights = gumbel_softmax(logits, temperature, turn.generator)
-        vectors = torch.einsum("bk...,kw->bw...", weights, self.codebook.vectors)
-        error = (self.decoder(vectors) - batch.pictures).square().mean()
+        encoded = self.encoder(batch.pictures)
+        quantised = self.codebook(encoded, turn.generator)
+        logits = -self.log_precision.exp() * self.codebook.distances(encoded)
+        weights = gumbel_softmax(logits, self.temperature(turn.fraction), turn.generator)
+        error = (self.decoder(self.codebook.mixed(weights)) - batch.pictures).square().mean()
         log_q = logits.log_softmax(1)
-        divergence = (log_q.exp() * log_q).sum(1).mean() + torch.tensor(float(self.config["codes"])).log()
-        self.codebook.count(logits.argmax(1))
-        return {"loss": error + self.config["beta"] * divergence, "mse": error, "divergence": divergence}
+        divergence = (log_q.exp() * log_q).sum(1).mean() + math.log(self.config["codes"])
+        loss = error + quantised.loss + self.config["beta"] * divergence
+        return {"loss": loss, "mse": error, "divergence": divergence, "precision": self.log_precision.exp()}
 
 
 def gumbel_softmax(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:

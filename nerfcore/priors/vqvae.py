@@ -31,13 +31,9 @@ class VQVAE(Prior):
         )
         channels, *spatial = facts.shape
         self.places, dims = torch.Size(coded_size(spatial, len(widths))), len(spatial)
-        self.encoder = ConvEncoder(channels, self.encoded_width(), dims, widths)
+        self.encoder = ConvEncoder(channels, code_width, dims, widths)
         self.codebook = Codebook(codes, code_width, learn, commitment)
         self.decoder = ConvDecoder(code_width, channels, dims, widths)
-
-    def encoded_width(self) -> int:
-        """Channels of the encoder's output."""
-        return self.config["code_width"]
 
     def players(self) -> dict[str, Player]:
         return {"all": Player(list(self.parameters()), self.config["learning_rate"], final=0.02)}

@@ -38,13 +38,15 @@ def test_the_temperature_falls_geometrically():
 
 
 def test_the_divergence_is_from_the_uniform_distribution():
+    """Of a code whose probability falls as a Gaussian of the distance does, in the width that the precision says."""
     torch.manual_seed(0)
     prior = DVAE(Facts((1, 4, 4)), **DVAE.tiny)
     pictures = torch.rand(3, 1, 4, 4, generator=generator())
-    log_q = torch.distributions.Categorical(logits=prior.encoder(pictures).movedim(1, -1))
-    uniform = torch.distributions.Categorical(logits=torch.zeros(256))
-    expected = torch.distributions.kl_divergence(log_q, uniform).mean()
     found = prior.loss("all", Batch(pictures), Turn(0, 0.0, generator()))["divergence"]
+    encoded, width = prior.encoder(pictures).movedim(1, -1).unsqueeze(-2), (2 * prior.log_precision.exp()) ** -0.5
+    logits = torch.distributions.Normal(prior.codebook.vectors, width).log_prob(encoded).sum(-1)
+    uniform = torch.distributions.Categorical(logits=torch.zeros(prior.config["codes"]))
+    expected = torch.distributions.kl_divergence(torch.distributions.Categorical(logits=logits), uniform).mean()
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
 
 

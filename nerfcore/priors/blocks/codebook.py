@@ -58,9 +58,20 @@ class Codebook(nn.Module):
         """[N, width] -> [N]: the number of the nearest code."""
         return (self.vectors.detach().square().sum(1) - 2 * flat @ self.vectors.detach().T).argmin(1)
 
+    def distances(self, x: Tensor) -> Tensor:
+        """Squared, of x [B, width, *spatial] to each code, [B, size, *spatial]. Differentiable in: x, the vectors."""
+        flat = x.movedim(1, -1)
+        squares = flat.square().sum(-1, keepdim=True) + self.vectors.square().sum(1)
+        return (squares - 2 * flat @ self.vectors.T).clamp(min=0).movedim(-1, 1)
+
     def lookup(self, index: Tensor) -> Tensor:
         """[B, *spatial] -> [B, width, *spatial]. Differentiable in: the codebook's vectors."""
         return embedding(index, self.vectors).movedim(-1, 1)
+
+    def mixed(self, weights: Tensor) -> Tensor:
+        """Means of the vectors by weights [B, size, *spatial], [B, width, *spatial]. Differentiable in: weights, the
+        vectors."""
+        return torch.einsum("bk...,kw->bw...", weights, self.vectors)
 
     @torch.no_grad()
     def count(self, index: Tensor, flat: Tensor | None = None) -> None:

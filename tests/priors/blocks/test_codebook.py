@@ -30,6 +30,17 @@ def test_the_nearest_is_chosen_everywhere(spatial):
     assert torch.equal(book.lookup(found.index), book.vectors[found.index].movedim(-1, 1))
 
 
+def test_distances_to_all_codes_and_mixtures_of_them():
+    book, x, weights = made(7, 3), randn(2, 3, 4, 5), randn(2, 7, 4, 5, seed=1).softmax(1)
+    distances = torch.cdist(x.movedim(1, -1).reshape(-1, 3), book.vectors).square()
+    assert torch.allclose(book.distances(x).movedim(1, -1).reshape(-1, 7), distances)
+    assert torch.equal(book.distances(x).argmin(1), book(x).index)
+    chosen = torch.zeros(2, 7, 4, 5).double().scatter(1, book(x).index[:, None], 1.0)
+    assert torch.allclose(book.mixed(chosen), book.lookup(book(x).index))
+    halves = book.mixed(0.5 * chosen + 0.5 * weights) * 2 - book.mixed(chosen)
+    assert torch.allclose(halves, book.mixed(weights)) and torch.allclose(book.mixed(weights)[0, :, 1, 2], weights[0, :, 1, 2] @ book.vectors)
+
+
 def test_the_gradient_goes_straight_through():
     """As if the choice were the identity, whatever comes after; and commitment pulls to the chosen code."""
     book, x = made(5, 2), randn(4, 2, 3).requires_grad_()
