@@ -10,7 +10,7 @@ from torch import nn
 from nerfcore.priors.base import register_prior
 from nerfcore.priors.blocks.adversarial import AdversarialPrior, NoiseGenerator
 from nerfcore.priors.blocks.convolution import TRANSPOSED, coded_size
-from nerfcore.priors.blocks.discriminator import BATCH_NORMS, StridedConvolutions
+from nerfcore.priors.blocks.discriminator import BATCH_NORMS, strided_discriminator
 from nerfcore.priors.blocks.initialise import initialise
 
 
@@ -34,5 +34,4 @@ class DCGAN(AdversarialPrior):
             layers += [BATCH_NORMS[dims - 1](before), nn.ReLU()]
             layers.append(TRANSPOSED[dims - 1](before, width, 4, stride=2, padding=1))
         self.generator = initialise(NoiseGenerator(latent, nn.Sequential(*layers, nn.Tanh())), "normal")
-        judges = StridedConvolutions(channels, dims, widths), nn.Flatten(), nn.Linear(flat, 1)
-        self.discriminator = initialise(nn.Sequential(*judges), "normal")
+        self.discriminator = strided_discriminator(self.facts.shape, widths)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nerfcore.priors.base import Batch, register_prior
 from nerfcore.priors.blocks.adversarial import AdversarialPrior
-from nerfcore.priors.blocks.discriminator import ResidualDiscriminator
+from nerfcore.priors.blocks.discriminator import ResidualDiscriminator, strided_discriminator
 from nerfcore.priors.blocks.style import Mapping, Synthesis
 
 CENTRE_COUNT = 4096  # styles whose mean truncation pulls to
@@ -30,7 +30,7 @@ class StyleGenerator(nn.Module):
         return style[:, None].repeat(1, self.synthesis.num_layers, 1)
 
     def forward(self, count: int, random: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """Pictures [count, C, *spatial], not clipped, of styles that are ``truncation`` times as far from the mean of
+        """Pictures [count, C, *spatial] in (-1, 1), of styles that are ``truncation`` times as far from the mean of
         many, which are always the same (Karras et al. 2019, appendix B)."""
         styles = self.styles(count, random)
         if truncation != 1:
@@ -41,26 +41,37 @@ class StyleGenerator(nn.Module):
 
 @register_prior("stylegan")
 class StyleGAN(AdversarialPrior):
-    """latent, style_width, depth: of the mapping; widths: channels from fine to coarse, as of the discriminator;
-    mixing: share of training pictures whose fine layers have a second style; truncation: of samples, 1 for none."""
+    """latent, style_width, depth: of the mapping; widths: channels from fine to coarse; constant, pictures: of the
+    :class:`~nerfcore.priors.blocks.style.Synthesis`; judge: the discriminator, "strided" as DCGAN's, or "residual" with
+    the widths of the generator, which wants R1; judge_widths: of the strided one; mixing: share of training pictures
+    whose fine layers have a second style; truncation: of samples, 1 for none."""
 
     batch_size = 32
     tiny = dict(
-        latent=4, style_width=16, depth=2, widths=(8, 16), mixing=0.0, learning_rate=1e-2, r1_every=2, average=0.8
+        latent=4, style_width=16, depth=2, widths=(8, 16), judge_widths=(16, 32), mixing=0.0, learning_rate=1e-2,
+        average=0.8,
     )  # fmt: skip
     defaults = dict(
-        latent=64, style_width=64, depth=4, widths=(16, 32, 64), mixing=0.9, truncation=1.0, learning_rate=2e-3,
-        betas=(0.0, 0.99), r1=1.0, r1_every=16, average=0.998,
+        latent=64, style_width=128, depth=2, widths=(16, 32, 64), judge="strided", judge_widths=(32, 64), mixing=0.5,
+        truncation=1.0, learning_rate=2e-3, judging=0.1, betas=(0.0, 0.99), r1_every=16, average=0.998, constant=256,
+        pictures=1,
     )  # fmt: skip
     synthesis: type[nn.Module] = Synthesis
 
     def build(
-        self, latent: int, style_width: int, depth: int, widths: Sequence[int], mixing: float, truncation: float
+        self, latent: int, style_width: int, depth: int, widths: Sequence[int], judge: str,
+        judge_widths: Sequence[int], mixing: float, truncation: float, **synthesis: int,
     ) -> None:
-        self.mixing, self.truncation = mixing, truncation
-        synthesis = self.synthesis(self.facts.shape, widths, style_width)
+        shape, self.mixing, self.truncation = self.facts.shape, mixing, truncation
+        synthesis = self.synthesis(shape, widths, style_width, **synthesis)
         self.generator = StyleGenerator(latent, Mapping(latent, style_width, depth), synthesis)
-        self.discriminator = ResidualDiscriminator(self.facts.shape, widths)
+        judges = {
+            "strided": lambda: strided_discriminator(shape, judge_widths),
+            "residual": lambda: ResidualDiscriminator(shape, widths),
+        }
+        if judge not in judges:
+            raise ValueError(f"the judge must be {' or '.join(judges)}, got {judge!r}")
+        self.discriminator = judges[judge]()
 
     def fakes(self, batch: Batch, random: torch.Generator) -> Tensor:
         return self.generator.synthesis(self.mixed_styles(len(batch.pictures), random), random)[-1]
@@ -75,15 +86,15 @@ class StyleGAN(AdversarialPrior):
         return torch.where((torch.arange(layers, device=first.device) >= start[:, None])[..., None], second, first)
 
     def verdict(self, pictures: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-        return (self.discriminator([pictures]),)
+        return (self.discriminator(pictures),)
 
     @torch.no_grad()
     def sample(self, count, generator, labels=None, captions=None) -> Tensor:
-        return self.painter(count, generator, self.truncation).clamp(-1, 1)
+        return self.painter(count, generator, self.truncation)
 
     @torch.no_grad()
     def mix(self, coarse: Tensor, fine: Tensor, start: int, random: torch.Generator) -> Tensor:
         """Pictures with styles [B, num_layers, style_width] of ``coarse`` in layers before ``start``, and of ``fine``
         from it on, as ``painter.styles`` draws them."""
         layer = torch.arange(coarse.shape[1], device=coarse.device)[:, None]
-        return self.painter.synthesis(torch.where(layer < start, coarse, fine), random)[-1].clamp(-1, 1)
+        return self.painter.synthesis(torch.where(layer < start, coarse, fine), random)[-1]

@@ -19,7 +19,7 @@ BLOCKS = 2  # a level
 
 class SwinSynthesis(nn.Module):
     """From a learned constant to a picture that each level adds to, as :class:`~nerfcore.priors.blocks.style.Synthesis`
-    does. Windows are as large as the coarsest level, so that they divide all others."""
+    can. Windows are as large as the coarsest level, so that they divide all others."""
 
     def __init__(self, shape: Sequence[int], widths: Sequence[int], style_width: int):
         super().__init__()
@@ -38,7 +38,7 @@ class SwinSynthesis(nn.Module):
 
     def forward(self, styles: Tensor, random: torch.Generator) -> list[Tensor]:
         """As that of Synthesis, but for captions. Differentiable in: styles."""
-        x, pictures = self.constant.expand(len(styles), *self.constant.shape), []
+        x, features = self.constant.expand(len(styles), *self.constant.shape), []
         for number, block in enumerate(self.blocks):
             level, style = number // BLOCKS, styles[:, number]
             if number % BLOCKS == 0:
@@ -46,14 +46,15 @@ class SwinSynthesis(nn.Module):
                 x = x + getattr(self, f"position{level}")
             x = block(x, style)
             if number % BLOCKS == BLOCKS - 1:
-                pictures = self.to_pictures(pictures, x.movedim(-1, 1), style)
-        return pictures
+                features.append(x.movedim(-1, 1))
+        return self.to_pictures(features, styles.unbind(1)[BLOCKS - 1 :: BLOCKS])
 
 
 @register_prior("styleswin")
 class StyleSwin(StyleGAN):
     """StyleGAN with another synthesis: blocks of attention within windows, which style by adaptive norms."""
 
-    tiny = StyleGAN.tiny | dict(r1=0.1, r1_every=16, average=0.9, final=1.0)
-    defaults = StyleGAN.defaults | dict(learning_rate=1e-3, mixing=0.0, final=0.1)
+    tiny = StyleGAN.tiny | dict(average=0.9, final=1.0)
+    defaults = {name: value for name, value in StyleGAN.defaults.items() if name not in ("constant", "pictures")}
+    defaults |= dict(learning_rate=1e-3, judging=0.2, mixing=0.0, final=0.1)
     synthesis = SwinSynthesis

@@ -63,11 +63,12 @@ class AdversarialPrior(Prior):
     objective: see :func:`generator_loss`; r1: γ of Mescheder et al. 2018, applied in every ``r1_every``-th step and as
     much larger; turns: updates of the discriminator in a step; matching: weight of pictures with wrong captions;
     average: decay of the mean of the generator, ``painter``, that samples are drawn from, 0 for the generator itself;
-    final: share of the learning rate that is left in the end."""
+    final: share of the learning rate that is left in the end; judging: learning rate of the discriminator over that of
+    the generator."""
 
     game = dict(
         objective="non_saturating", r1=0.0, r1_every=1, turns=1, matching=1.0, learning_rate=2e-4, betas=(0.5, 0.999),
-        final=1.0, average=0.0,
+        final=1.0, average=0.0, judging=1.0,
     )  # fmt: skip
     defaults: dict = {}
 
@@ -94,8 +95,10 @@ class AdversarialPrior(Prior):
         """A penalty that comes every k-th step makes Adam count k + 1 steps as k (Karras et al. 2020, appendix B)."""
         made, chosen, every = {}, self.config, self.config["r1_every"]
         lazy = every / (every + 1) if chosen["r1"] and every > 1 else 1.0
-        for name, part, turns in (("discriminator", lazy, chosen["turns"]), ("generator", 1.0, 1)):
-            rate, betas = chosen["learning_rate"] * part, tuple(beta**part for beta in chosen["betas"])
+        for name, part, over, turns in (
+            ("discriminator", lazy, chosen["judging"], chosen["turns"]), ("generator", 1.0, 1.0, 1)
+        ):  # fmt: skip
+            rate, betas = chosen["learning_rate"] * part * over, tuple(beta**part for beta in chosen["betas"])
             made[name] = Player(list(getattr(self, name).parameters()), rate, betas, turns=turns, final=chosen["final"])
         return made
 

@@ -29,6 +29,14 @@ class StridedConvolutions(nn.Sequential):
         super().__init__(*layers)
 
 
+def strided_discriminator(shape: Sequence[int], widths: Sequence[int]) -> nn.Sequential:
+    """Pictures [B, *shape] -> logits [B, 1] (Radford et al. 2016)."""
+    channels, *spatial = shape
+    flat = widths[-1] * math.prod(coded_size(spatial, len(widths)))
+    judges = StridedConvolutions(channels, len(spatial), widths), nn.Flatten(), nn.Linear(flat, 1)
+    return initialise(nn.Sequential(*judges), "normal")
+
+
 class PatchDiscriminator(nn.Module):
     """Judges overlapping patches alone (Isola et al. 2017, section 2.2.2): what is true of texture is, everywhere."""
 
@@ -60,11 +68,12 @@ class ResidualDiscriminator(nn.Module):
         self.blocks = nn.ModuleList(_Halving(widths[i], widths[i + 1], dims) for i in range(last))
         self.heads = nn.ModuleDict({str(i): _Head(widths[i], dims, coarse, condition_width) for i in judged})
 
-    def forward(self, pyramid: Sequence[Tensor], condition: Tensor | None = None) -> Tensor:
-        """pyramid: pictures [B, C, *spatial] from fine to coarse, as :func:`pyramid_of` makes them, the first alone
-        unless multi_scale; condition: [B, condition_width], or [B, M, condition_width] for several verdicts on each
-        picture. Returns logits [B, K] or [B, M, K], K = 1 or, of L levels, L (L + 1) / 2. Differentiable in: pyramid
-        (twice), condition."""
+    def forward(self, pyramid: Tensor | Sequence[Tensor], condition: Tensor | None = None) -> Tensor:
+        """pyramid: pictures [B, C, *spatial], or with multi_scale those and their halves, from fine to coarse, as
+        :func:`pyramid_of` makes them; condition: [B, condition_width], or [B, M, condition_width] for several verdicts
+        on each picture. Returns logits [B, K] or [B, M, K], K = 1 or, of L levels, L (L + 1) / 2. Differentiable in:
+        pyramid (twice), condition."""
+        pyramid = [pyramid] if isinstance(pyramid, Tensor) else pyramid
         if len(pyramid) != len(self.enter):
             raise ValueError(f"the discriminator sees {len(self.enter)} sizes of a picture, got {len(pyramid)}")
         hidden, logits = [], []

@@ -64,49 +64,59 @@ class ModulatedConvolution(nn.Module):
 
     With one kernel the input is scaled instead, all examples share one convolution, and the output is divided: the
     same sums in another order, without weights of its own for each example. With a ``bank`` of several, a style also
-    mixes these by a softmax (Kang et al. 2023, equation 5), and every example does have weights of its own.
+    mixes these by a softmax (Kang et al. 2023, equation 5), and every example does have weights of its own. gain:
+    deviation of a demodulated channel.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, dims: int, side: int, style_width: int, demodulate: bool = True, bank: int = 1
+        self, inputs: int, outputs: int, dims: int, side: int, style_width: int, demodulate: bool = True, bank: int = 1,
+        gain: float = 1.0,
     ):
         super().__init__()
-        self.demodulate, self.scale = demodulate, 1 / math.sqrt(inputs * side**dims)
+        self.demodulate, self.gain, self.scale = demodulate, gain, 1 / math.sqrt(inputs * side**dims)
         self.weight = nn.Parameter(torch.randn(bank, outputs, inputs, *[side] * dims))
         self.bias = nn.Parameter(torch.zeros(outputs, *[1] * dims))
         self.style = Equalised(style_width, inputs, bias=1.0)
         self.choice = Equalised(style_width, bank) if bank > 1 else None
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """x [B, inputs, *spatial], style [B, style_width] -> [B, outputs, *spatial]. Differentiable in: x, style (any
-        order)."""
-        shape, kernels, scale = (len(x), -1, *[1] * (x.ndim - 2)), self.weight * self.scale, self.style(style)
-        x = x * scale.view(shape)
-        if self.choice is None:
-            x, power = _apply(x, kernels[0]), kernels[0].flatten(2).square().sum(2).expand(len(x), -1, -1)
-        else:
+        """x [B, inputs, *spatial], or [1, …] where all examples share it, and style [B, style_width] -> [B, outputs,
+        *spatial]. Differentiable in: x, style (any order)."""
+        shape, kernels, scale = (len(style), -1, *[1] * (x.ndim - 2)), self.weight * self.scale, self.style(style)
+        if self.choice is not None:
             mixed = torch.einsum("bn,n...->b...", self.choice(style).softmax(1), kernels)
-            power = mixed.flatten(3).square().sum(3)
+            power, x = mixed.flatten(3).square().sum(3), x * scale.view(shape)
             x = _apply(x.flatten(0, 1)[None], mixed.flatten(0, 1), groups=len(x))[0].unflatten(0, (len(x), -1))
-        if self.demodulate:
-            x = x * (torch.einsum("boi,bi->bo", power, scale.square()) + 1e-8).rsqrt().view(shape)
-        return x + self.bias
+        else:
+            power = kernels[0].flatten(2).square().sum(2).expand(len(style), -1, -1)
+            x = _apply(x * scale.view(shape), kernels[0]) if len(x) > 1 else self._of_constant(x, kernels[0], scale)
+        if not self.demodulate:
+            return x + self.bias
+        norm = self.gain * (torch.einsum("boi,bi->bo", power, scale.square()) + 1e-8).rsqrt()
+        return torch.addcmul(self.bias, x, norm.view(shape))
+
+    def _of_constant(self, x: Tensor, kernel: Tensor, scale: Tensor) -> Tensor:
+        """A sum of the channels' convolutions, which are then the same for all examples, by their scales [B, inputs]:
+        of a wide constant a small part of the work."""
+        each = _apply(x, kernel.transpose(0, 1).flatten(0, 1)[:, None], groups=x.shape[1])
+        return (scale @ each.view(x.shape[1], -1)).view(len(scale), -1, *x.shape[2:])
 
 
 class StyleLayer(nn.Module):
-    """A modulated convolution of 3, a noise picture of learned strength that begins at 0, and a leaky rectifier (Karras
-    et al. 2020, figure 2c). ``up``: the sides are doubled after the convolution, which costs a quarter so."""
+    """A modulated convolution of 3 with the gain ``HE``, a noise picture of learned strength that begins at 0, and a
+    leaky rectifier (Karras et al. 2020, figure 2c). ``up``: the sides are doubled after the convolution, which costs a
+    quarter so."""
 
     def __init__(self, inputs: int, outputs: int, dims: int, style_width: int, up: bool = False, bank: int = 1):
         super().__init__()
-        self.convolution = ModulatedConvolution(inputs, outputs, dims, 3, style_width, bank=bank)
+        self.convolution = ModulatedConvolution(inputs, outputs, dims, 3, style_width, bank=bank, gain=HE)
         self.up, self.strength = up, nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, style: Tensor, random: torch.Generator) -> Tensor:
         """Differentiable in: x, style."""
         x = double(self.convolution(x, style)) if self.up else self.convolution(x, style)
         noise = torch.randn(len(x), 1, *x.shape[2:], generator=random, device=random.device).to(x)
-        return leaky(x + self.strength * noise)
+        return leaky(torch.addcmul(x, self.strength, noise))
 
 
 class ToPictures(nn.ModuleList):
@@ -115,10 +125,13 @@ class ToPictures(nn.ModuleList):
     def __init__(self, widths: Sequence[int], channels: int, dims: int, style_width: int):
         super().__init__(ModulatedConvolution(width, channels, dims, 1, style_width, False) for width in widths)
 
-    def forward(self, pictures: list[Tensor], x: Tensor, style: Tensor) -> list[Tensor]:
-        """Pictures of the levels before, and one more, of the sides of x. Differentiable in: all."""
-        added = self[len(pictures)](x, style)
-        return [*pictures, added + double(pictures[-1]) if pictures else added]
+    def forward(self, features: Sequence[Tensor], styles: Sequence[Tensor]) -> list[Tensor]:
+        """Features of the last levels, each of which doubles the sides, with the style of each -> their pictures in
+        (-1, 1). Differentiable in: all."""
+        sums: list[Tensor] = []
+        for layer, x, style in zip(self, features, styles, strict=True):
+            sums.append(layer(x, style) + double(sums[-1]) if sums else layer(x, style))
+        return [x.tanh() for x in sums]
 
 
 def distance_attention(key: Tensor, value: Tensor) -> Tensor:
@@ -150,23 +163,24 @@ class TextAttention(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """g of Karras et al. 2019 as 2020 has it: from a learned constant to a picture that each level adds to. Two layers
-    a level, one at the coarsest; levels of up to ``attend`` places also look at a caption. widths: channels of the
-    levels from fine to coarse; the sides halve from each to the next."""
+    """g of Karras et al. 2019 with the layers of 2020: from a learned constant to a picture. Two layers a level, one at
+    the coarsest; levels of up to ``attend`` places also look at a caption. widths: channels of the levels from fine to
+    coarse, whose sides halve; constant: of what all pictures begin with, as the coarsest if it is 0; pictures: how many
+    of the last levels add to the picture, all if it is 0."""
 
     def __init__(
-        self, shape: Sequence[int], widths: Sequence[int], style_width: int, bank: int = 1, attend: int = 0,
-        context_width: int | None = None, heads: int = 4,
+        self, shape: Sequence[int], widths: Sequence[int], style_width: int, constant: int = 0, pictures: int = 0,
+        bank: int = 1, attend: int = 0, context_width: int | None = None, heads: int = 4,
     ):
         super().__init__()
         (channels, *spatial), back = shape, list(reversed(widths))
         dims, coarse = len(spatial), coded_size(spatial, len(widths) - 1)
-        self.constant = nn.Parameter(torch.randn(back[0], *coarse))
-        self.layers = nn.ModuleList([StyleLayer(back[0], back[0], dims, style_width, bank=bank)])
+        self.constant = nn.Parameter(torch.randn(constant or back[0], *coarse))
+        self.layers = nn.ModuleList([StyleLayer(constant or back[0], back[0], dims, style_width, bank=bank)])
         for before, width in zip(back, back[1:], strict=False):
             self.layers.append(StyleLayer(before, width, dims, style_width, up=True, bank=bank))
             self.layers.append(StyleLayer(width, width, dims, style_width, bank=bank))
-        self.to_pictures = ToPictures(back, channels, dims, style_width)
+        self.to_pictures = ToPictures(back[-pictures:], channels, dims, style_width)
         attends = [width for i, width in enumerate(back) if math.prod(coarse) * 2 ** (dims * i) <= attend]
         self.attention = nn.ModuleList(TextAttention(width, heads, context_width) for width in attends)
         self.num_layers = len(self.layers)
@@ -175,15 +189,16 @@ class Synthesis(nn.Module):
         self, styles: Tensor, random: torch.Generator, tokens: Tensor | None = None, mask: Tensor | None = None
     ) -> list[Tensor]:
         """styles [B, num_layers, style_width], of layers from coarse to fine; tokens and mask of a caption. Returns the
-        picture after each level, from coarse to fine, not clipped. Differentiable in: styles, tokens."""
-        x, pictures = self.constant.expand(len(styles), *self.constant.shape), []
+        picture after each level that adds to it, from coarse to fine, in (-1, 1). Differentiable in: styles, tokens."""
+        x, features = self.constant[None], []
         for number, layer in enumerate(self.layers):
             x = layer(x, styles[:, number], random)
             if number % 2 == 0:  # the last layer of its level
                 if number // 2 < len(self.attention):
                     x = self.attention[number // 2](x, tokens, mask)
-                pictures = self.to_pictures(pictures, x, styles[:, number])
-        return pictures
+                features.append(x)
+        shown = len(self.to_pictures)
+        return self.to_pictures(features[-shown:], styles.unbind(1)[::2][-shown:])
 
 
 def _apply(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:

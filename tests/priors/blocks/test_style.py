@@ -53,11 +53,26 @@ def test_modulation_is_that_of_weights(dims, bank, demodulate):
         assert torch.allclose(found[i : i + 1], expected, atol=1e-10)
 
 
-def test_demodulated_channels_have_deviation_1():
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("bank", [1, 2])
+def test_what_all_examples_share_need_not_be_repeated(dims, bank):
     torch.manual_seed(0)
-    layer = ModulatedConvolution(16, 8, 2, 3, 4).double()
+    layer = ModulatedConvolution(4, 5, dims, 3, 6, bank=bank).double()
+    x, style = normal(1, 4, *[6] * dims).requires_grad_(), normal(3, 6, seed=1).requires_grad_()
+    once, repeated = layer(x, style), layer(x.expand(3, *x.shape[1:]), style)
+    assert torch.allclose(once, repeated, atol=1e-12)
+    inputs, along = (x, style, *layer.parameters()), normal(*once.shape, seed=2)
+    slopes = (torch.autograd.grad((found * along).sum(), inputs, allow_unused=True) for found in (once, repeated))
+    for one, other in zip(*slopes, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_demodulated_channels_have_the_deviation_of_their_gain(gain):
+    torch.manual_seed(0)
+    layer = ModulatedConvolution(16, 8, 2, 3, 4, gain=gain).double()
     found = layer(normal(4, 16, 40, 40), 3 * normal(4, 4, seed=1))[..., 1:-1, 1:-1]
-    assert (found.std((2, 3)) - 1).abs().max() < 0.1
+    assert (found.std((2, 3)) / gain - 1).abs().max() < 0.1
 
 
 def test_equalised_layers_begin_at_their_gain_and_move_at_one_speed():
@@ -126,3 +141,8 @@ def test_synthesis_draws_every_level_and_noise_begins_unseen(dims):
     with torch.no_grad():
         net.layers[-1].strength.fill_(1.0)
     assert not torch.equal(levels[-1], net(styles, generator(1))[-1])
+    alone = Synthesis((3, *[16] * dims), (4, 4, 4), 5, constant=9, pictures=1).double()
+    (last,) = alone(styles, generator())
+    assert last.shape == (2, 3, *[16] * dims) and last.abs().max() < 1
+    (slope,) = torch.autograd.grad(last.sum(), styles)
+    assert (slope[0].abs().amax(1) > 0).all()
