@@ -48,13 +48,12 @@ class StyleGAN(AdversarialPrior):
 
     batch_size = 32
     tiny = dict(
-        latent=4, style_width=16, depth=2, widths=(8, 16), judge_widths=(16, 32), mixing=0.0, learning_rate=1e-2,
-        average=0.8,
+        latent=4, style_width=16, depth=2, widths=(8, 16), judge="residual", mixing=0.0, learning_rate=1e-2,
+        judging=1.0, r1=1.0, r1_every=2, betas=(0.0, 0.99), average=0.8,
     )  # fmt: skip
     defaults = dict(
         latent=64, style_width=128, depth=2, widths=(16, 32, 64), judge="strided", judge_widths=(32, 64), mixing=0.5,
-        truncation=1.0, learning_rate=2e-3, judging=0.1, betas=(0.0, 0.99), r1_every=16, average=0.998, constant=256,
-        pictures=1,
+        truncation=1.0, learning_rate=2e-3, judging=0.1, r1_every=16, average=0.998, constant=256, pictures=1,
     )  # fmt: skip
     synthesis: type[nn.Module] = Synthesis
 

@@ -54,7 +54,7 @@ class SwinSynthesis(nn.Module):
 class StyleSwin(StyleGAN):
     """StyleGAN with another synthesis: blocks of attention within windows, which style by adaptive norms."""
 
-    tiny = StyleGAN.tiny | dict(average=0.9, final=1.0)
+    tiny = StyleGAN.tiny | dict(learning_rate=4e-3, r1=0.3, average=0.9, final=1.0)
     defaults = {name: value for name, value in StyleGAN.defaults.items() if name not in ("constant", "pictures")}
     defaults |= dict(learning_rate=1e-3, judging=0.2, mixing=0.0, final=0.1)
     synthesis = SwinSynthesis
