@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from nerfcore.priors.base import Batch, register_prior
 from nerfcore.priors.blocks.adversarial import AdversarialPrior
 from nerfcore.priors.blocks.discriminator import ResidualDiscriminator, pyramid_of
-from nerfcore.priors.blocks.style import Mapping, Synthesis
-from nerfcore.priors.stylegan import StyleGenerator
+from nerfcore.priors.blocks.style import Mapping, StyleGenerator, Synthesis
 from nerfcore.priors.text import TextEncoder
 
 

@@ -10,67 +10,38 @@ from torch import Tensor, nn
 from nerfcore.priors.base import Batch, register_prior
 from nerfcore.priors.blocks.adversarial import AdversarialPrior
 from nerfcore.priors.blocks.discriminator import ResidualDiscriminator, strided_discriminator
-from nerfcore.priors.blocks.style import Mapping, Synthesis
-
-CENTRE_COUNT = 4096  # styles whose mean truncation pulls to
-
-
-class StyleGenerator(nn.Module):
-    """Noise to styles to pictures: ``mapping`` and ``synthesis``."""
-
-    def __init__(self, latent: int, mapping: Mapping, synthesis: nn.Module):
-        super().__init__()
-        self.latent, self.mapping, self.synthesis = latent, mapping, synthesis
-
-    def styles(self, count: int, random: torch.Generator, said: Tensor | None = None) -> Tensor:
-        """[count, num_layers, style_width], the same in all layers; said [count, …]: of captions, beside the noise."""
-        noise = torch.randn(count, self.latent, generator=random, device=random.device)
-        noise = noise.to(self.mapping[0].weight)
-        style = self.mapping(noise if said is None else torch.cat((noise, said), 1))
-        return style[:, None].repeat(1, self.synthesis.num_layers, 1)
-
-    def forward(self, count: int, random: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """Pictures [count, C, *spatial] in (-1, 1), of styles that are ``truncation`` times as far from the mean of
-        many, which are always the same (Karras et al. 2019, appendix B)."""
-        styles = self.styles(count, random)
-        if truncation != 1:
-            centre = self.styles(CENTRE_COUNT, torch.Generator().manual_seed(0)).mean(0)
-            styles = torch.lerp(centre, styles, truncation)
-        return self.synthesis(styles, random)[-1]
+from nerfcore.priors.blocks.style import Mapping, StyleGenerator, Synthesis
 
 
 @register_prior("stylegan")
 class StyleGAN(AdversarialPrior):
     """latent, style_width, depth: of the mapping; widths: channels from fine to coarse; constant, pictures: of the
-    :class:`~nerfcore.priors.blocks.style.Synthesis`; judge: the discriminator, "strided" as DCGAN's, or "residual" with
-    the widths of the generator, which wants R1; judge_widths: of the strided one; mixing: share of training pictures
-    whose fine layers have a second style; truncation: of samples, 1 for none."""
+    :class:`~nerfcore.priors.blocks.style.Synthesis`; discriminator_widths: of a discriminator as DCGAN's, or none, for
+    a residual one with the generator's widths, which wants R1; mixing: share of training pictures whose fine layers
+    have a second style; truncation: of samples, 1 for none."""
 
     batch_size = 32
     tiny = dict(
-        latent=4, style_width=16, depth=2, widths=(8, 16), judge="residual", mixing=0.0, learning_rate=1e-2,
+        latent=4, style_width=16, depth=2, widths=(8, 16), discriminator_widths=(), mixing=0.0, learning_rate=1e-2,
         judging=1.0, r1=1.0, r1_every=2, betas=(0.0, 0.99), average=0.8,
     )  # fmt: skip
     defaults = dict(
-        latent=64, style_width=128, depth=2, widths=(16, 32, 64), judge="strided", judge_widths=(32, 64), mixing=0.5,
+        latent=64, style_width=128, depth=2, widths=(16, 32, 64), discriminator_widths=(32, 64), mixing=0.5,
         truncation=1.0, learning_rate=2e-3, judging=0.1, r1_every=16, average=0.998, constant=256, pictures=1,
     )  # fmt: skip
     synthesis: type[nn.Module] = Synthesis
 
     def build(
-        self, latent: int, style_width: int, depth: int, widths: Sequence[int], judge: str,
-        judge_widths: Sequence[int], mixing: float, truncation: float, **synthesis: int,
+        self, latent: int, style_width: int, depth: int, widths: Sequence[int], discriminator_widths: Sequence[int],
+        mixing: float, truncation: float, **synthesis: int,
     ) -> None:
         shape, self.mixing, self.truncation = self.facts.shape, mixing, truncation
         synthesis = self.synthesis(shape, widths, style_width, **synthesis)
         self.generator = StyleGenerator(latent, Mapping(latent, style_width, depth), synthesis)
-        judges = {
-            "strided": lambda: strided_discriminator(shape, judge_widths),
-            "residual": lambda: ResidualDiscriminator(shape, widths),
-        }
-        if judge not in judges:
-            raise ValueError(f"the judge must be {' or '.join(judges)}, got {judge!r}")
-        self.discriminator = judges[judge]()
+        if discriminator_widths:
+            self.discriminator = strided_discriminator(shape, discriminator_widths)
+        else:
+            self.discriminator = ResidualDiscriminator(shape, widths)
 
     def fakes(self, batch: Batch, random: torch.Generator) -> Tensor:
         return self.generator.synthesis(self.mixed_styles(len(batch.pictures), random), random)[-1]

@@ -14,6 +14,7 @@ from nerfcore.priors.blocks.convolution import coded_size
 
 HE = math.sqrt(2)  # gain of layers that a rectifier follows
 leaky = nn.LeakyReLU(0.2)
+CENTRE_COUNT = 4096  # styles whose mean truncation pulls to
 INTERPOLATION = ("linear", "bilinear", "trilinear")
 
 
@@ -199,6 +200,30 @@ class Synthesis(nn.Module):
                 features.append(x)
         shown = len(self.to_pictures)
         return self.to_pictures(features[-shown:], styles.unbind(1)[::2][-shown:])
+
+
+class StyleGenerator(nn.Module):
+    """Noise to styles to pictures: ``mapping`` and ``synthesis``."""
+
+    def __init__(self, latent: int, mapping: Mapping, synthesis: nn.Module):
+        super().__init__()
+        self.latent, self.mapping, self.synthesis = latent, mapping, synthesis
+
+    def styles(self, count: int, random: torch.Generator, said: Tensor | None = None) -> Tensor:
+        """[count, num_layers, style_width], the same in all layers; said [count, …]: of captions, beside the noise."""
+        noise = torch.randn(count, self.latent, generator=random, device=random.device)
+        noise = noise.to(self.mapping[0].weight)
+        style = self.mapping(noise if said is None else torch.cat((noise, said), 1))
+        return style[:, None].repeat(1, self.synthesis.num_layers, 1)
+
+    def forward(self, count: int, random: torch.Generator, truncation: float = 1.0) -> Tensor:
+        """Pictures [count, C, *spatial] in (-1, 1), of styles that are ``truncation`` times as far from the mean of
+        many, which are always the same (Karras et al. 2019, appendix B)."""
+        styles = self.styles(count, random)
+        if truncation != 1:
+            centre = self.styles(CENTRE_COUNT, torch.Generator().manual_seed(0)).mean(0)
+            styles = torch.lerp(centre, styles, truncation)
+        return self.synthesis(styles, random)[-1]
 
 
 def _apply(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
