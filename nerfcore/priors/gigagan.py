@@ -53,7 +53,7 @@ class GigaGAN(AdversarialPrior):
     ) -> None:
         self.levels, shape = len(widths), self.facts.shape
         texts = [TextEncoder(self.facts.merges, text_width, text_depth) for _ in range(2)]
-        synthesis = Synthesis(shape, widths, style_width, 0, 0, bank, attend, text_width)
+        synthesis = Synthesis(shape, widths, style_width, bank=bank, attend=attend, context_width=text_width)
         self.generator = TextGenerator(texts[0], latent, Mapping(latent + text_width, style_width, depth), synthesis)
         judges = ResidualDiscriminator(shape, widths, text_width, multi_scale=True)
         self.discriminator = nn.ModuleDict(dict(text=texts[1], pictures=judges))

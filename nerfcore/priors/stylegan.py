@@ -43,6 +43,9 @@ class StyleGAN(AdversarialPrior):
         else:
             self.discriminator = ResidualDiscriminator(shape, widths)
 
+    def networks(self) -> list[nn.Module]:
+        return [self.generator.mapping, self.generator.synthesis, self.discriminator]
+
     def fakes(self, batch: Batch, random: torch.Generator) -> Tensor:
         return self.generator.synthesis(self.mixed_styles(len(batch.pictures), random), random)[-1]
 

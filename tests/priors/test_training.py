@@ -209,16 +209,15 @@ def test_what_is_no_prior_is_said(tmp_path):
         nerfcore.load(tmp_path / "prior")
 
 
-@pytest.mark.parametrize("name", ["ddpm", "dcgan", "imagen"])
+@pytest.mark.parametrize("name", ["ddpm", "dcgan", "stylegan", "imagen"])
 def test_what_is_compiled_computes_the_same(name, monkeypatch):
     """By the compiler's own interpreter: what it makes of a network on a GPU takes minutes to make."""
-    called = []
+    called, by_backend = [], nn.Module.compile
 
     def compile(module):
         module.register_forward_hook(lambda *_: called.append(module))
-        Module.compile(module, backend="eager")
+        by_backend(module, backend="eager")
 
-    Module = SimpleNamespace(compile=nn.Module.compile)
     monkeypatch.setattr(nn.Module, "compile", compile)
     settings = dict(steps=3, batch_size=8, **prior_named(name).tiny)
     plain, compiled = (train_prior(name, bands(), compiled=flag, **settings).prior for flag in (False, True))
